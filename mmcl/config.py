@@ -1,0 +1,316 @@
+"""Every number of the compendium, as frozen dataclasses: profiles `smoke`, `demo` and `paper`, presets `paper` and `corrected`.
+
+A profile holds sizes and schedules. A preset holds the named choices in which the published code and its mended form
+differ. Both are plain data: the same code runs for all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+"""Order of the leads in every array of this project."""
+
+LEAD_GROUPS = ((0, 1, 2), (3, 4, 5), (6, 7, 8, 9, 10, 11))
+"""Leads that are standardised together: limb, augmented, chest."""
+
+RAW_SAMPLING_RATE = 500
+"""Hz; preprocessing runs at this rate, whatever the recording's own."""
+
+RECORD_SECONDS = 10
+"""Length of a resting ECG."""
+
+DISEASES = ("CAD", "AF", "DM")
+"""Coronary artery disease, atrial fibrillation, diabetes mellitus."""
+
+
+@dataclass(frozen=True)
+class CohortConfig:
+    """Simulated cohort and its raw export.
+
+    `train`, `validation`, `test` count subjects. `odds` multiplies the odds of each disease, 1 being natural prevalence.
+    The cine has `slices` of `matrix` x `matrix` pixels at `spacing` mm, `frames` over one RR interval.
+    """
+
+    train: int
+    validation: int
+    test: int
+    odds: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    slices: int = 10
+    frames: int = 50
+    matrix: int = 210
+    spacing: float = 1.8
+    missing_phenotypes: float = 0.05
+    raw_files: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of subjects in all splits."""
+        return self.train + self.validation + self.test
+
+
+@dataclass(frozen=True)
+class EcgConfig:
+    """Shape of a model's ECG input: `window` samples at `sampling_rate` Hz, in patches of one lead x `patch` samples."""
+
+    sampling_rate: int = 500
+    window: int = 2500
+    patch: int = 100
+
+    @property
+    def columns(self) -> int:
+        """Patches along time."""
+        return self.window // self.patch
+
+    @property
+    def record(self) -> int:
+        """Samples in a stored record of 10 s."""
+        return self.sampling_rate * RECORD_SECONDS
+
+
+@dataclass(frozen=True)
+class CmrConfig:
+    """Heart crop kept in the store (`crop` pixels of 1.8 mm) and the side at which the encoder sees it."""
+
+    crop: int = 78
+    image_size: int = 84
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """ECG vision transformer; the default is the published "tiny"."""
+
+    width: int = 384
+    depth: int = 3
+    heads: int = 6
+    mlp_ratio: float = 4.0
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Decoder of the masked autoencoder."""
+
+    width: int = 256
+    depth: int = 2
+    heads: int = 8
+
+
+@dataclass(frozen=True)
+class CmrEncoderConfig:
+    """Residual network on the three frames; the default is ResNet-50."""
+
+    block: str = "bottleneck"
+    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class EcgAugmentation:
+    """Training augmentation of an ECG (method section 7), applied to each record with `probability`.
+
+    `phase_noise` is the Fourier surrogate's strength and `phase_probability` its own chance; `jitter` scales
+    multiplicative noise; `rescale` is the standard deviation of one factor per record.
+    """
+
+    probability: float = 1.0
+    phase_noise: float = 0.1
+    phase_probability: float = 0.5
+    jitter: float = 0.6
+    rescale: float = 0.5
+
+
+@dataclass(frozen=True)
+class CmrAugmentation:
+    """Training augmentation of the CMR frames (method section 7)."""
+
+    probability: float = 0.95
+    flip: float = 0.5
+    rotation: float = 45.0
+    brightness: float = 0.5
+    contrast: float = 0.5
+    saturation: float = 0.5
+    crop_scale: tuple[float, float] = (0.6, 1.0)
+
+
+@dataclass(frozen=True)
+class MdmRecipe:
+    """Masked data modelling: `mask_ratio` of the tokens hidden; loss (1 - ncc_weight) MSE + ncc_weight (1 - NCC)."""
+
+    epochs: int = 400
+    warmup: int = 40
+    batch: int = 128
+    learning_rate: float = 3.2e-4
+    weight_decay: float = 0.15
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+    mask_ratio: float = 0.8
+    ncc_weight: float = 0.1
+    augmentation: EcgAugmentation = EcgAugmentation()
+
+
+@dataclass(frozen=True)
+class MmclRecipe:
+    """Multimodal contrastive learning with the CLIP loss."""
+
+    epochs: int = 300
+    warmup: int = 30
+    batch: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    temperature: float = 0.1
+    lambda_0: float = 0.5
+    hidden: int = 2048
+    projection: int = 128
+    ecg_augmentation: EcgAugmentation = EcgAugmentation(probability=0.95, phase_probability=1.0)
+    cmr_augmentation: CmrAugmentation = CmrAugmentation()
+
+
+@dataclass(frozen=True)
+class FinetuneRecipe:
+    """Supervised training of an encoder with a linear head, from random or pre-trained weights."""
+
+    epochs: int = 400
+    warmup: int = 5
+    patience: int = 25
+    batch: int = 32
+    learning_rate: float = 8e-5
+    weight_decay: float = 0.1
+    layer_decay: float = 0.75
+    drop_path: float = 0.1
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    min_steps: int = 0
+    augmentation: EcgAugmentation = EcgAugmentation(phase_noise=0.075, jitter=0.2, rescale=0.5)
+
+
+@dataclass(frozen=True)
+class DownstreamConfig:
+    """Label counts compared (0 = all), seeds of fine-tuning, and what is fine-tuned as well as probed."""
+
+    few_labels: int = 200
+    seeds: tuple[int, ...] = (0, 101, 202, 303, 404)
+    scratch: FinetuneRecipe = FinetuneRecipe()
+    finetune: FinetuneRecipe = FinetuneRecipe()
+    bootstrap: int = 2000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One complete set of sizes and schedules."""
+
+    name: str
+    cohort: CohortConfig
+    ecg: EcgConfig = EcgConfig()
+    cmr: CmrConfig = CmrConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    cmr_encoder: CmrEncoderConfig = CmrEncoderConfig()
+    mdm: MdmRecipe = MdmRecipe()
+    mmcl: MmclRecipe = MmclRecipe()
+    downstream: DownstreamConfig = DownstreamConfig()
+    localisation_subjects: int = 1000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Choices in which the published code (`paper`) and its mended form (`corrected`) differ; method section 11.
+
+    `round_kept_tokens`: keep round(N (1 - ratio)) tokens, not int() of a floating-point product (60 against 59 of 300).
+    `single_fc_norm`: apply the norm after pooling once. `mask_missing`: leave missing labels out of loss and scores
+    instead of scoring them as 0. `positive_auprc`: average precision of the positive class alone. `tile_crops`:
+    evaluate on all crops that tile the record, not its first window. `positive_rescale`: fold the rescaling factor to
+    its absolute value, so that no record is inverted. `norm_local_tokens`: tokens pass `fc_norm` before localisation.
+    `centre_crop`: centre the heart crop on the heart that is found.
+    """
+
+    name: str
+    round_kept_tokens: bool
+    single_fc_norm: bool
+    mask_missing: bool
+    positive_auprc: bool
+    tile_crops: bool
+    positive_rescale: bool
+    norm_local_tokens: bool
+    centre_crop: bool
+
+
+PRESETS = {
+    "paper": Preset("paper", *[False] * 8),
+    "corrected": Preset("corrected", *[True] * 8),
+}
+
+_SMALL_ECG = EcgConfig(sampling_rate=125, window=300, patch=50)
+_SMALL_CMR_ENCODER = CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(32, 64, 128, 256))
+_UPRIGHT = CmrAugmentation(flip=0.0, rotation=10.0)
+"""A heart is not its mirror image: no flip, small rotations."""
+
+PROFILES = {
+    "smoke": Profile(
+        name="smoke",
+        cohort=CohortConfig(train=48, validation=16, test=32, odds=(8.0, 8.0, 8.0), slices=8, frames=6, matrix=88),
+        ecg=_SMALL_ECG,
+        cmr=CmrConfig(crop=78, image_size=48),
+        encoder=EncoderConfig(width=32, depth=2, heads=4),
+        decoder=DecoderConfig(width=32, depth=1, heads=4),
+        cmr_encoder=CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 16, 32, 64)),
+        mdm=MdmRecipe(epochs=3, warmup=1, batch=16, learning_rate=1e-3),
+        mmcl=MmclRecipe(epochs=3, warmup=1, batch=16, learning_rate=5e-4, hidden=64, projection=32, cmr_augmentation=_UPRIGHT),
+        downstream=DownstreamConfig(
+            few_labels=24,
+            seeds=(0,),
+            scratch=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3),
+            finetune=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3),
+            bootstrap=100,
+        ),
+        localisation_subjects=32,
+    ),
+    "demo": Profile(
+        name="demo",
+        cohort=CohortConfig(train=2000, validation=300, test=1500, odds=(2.0, 2.0, 2.0), slices=8, frames=8, matrix=88),
+        ecg=_SMALL_ECG,
+        cmr=CmrConfig(crop=78, image_size=64),
+        encoder=EncoderConfig(width=128, depth=3, heads=4),
+        decoder=DecoderConfig(width=64, depth=1, heads=4),
+        cmr_encoder=_SMALL_CMR_ENCODER,
+        mdm=MdmRecipe(epochs=100, warmup=10, batch=128, learning_rate=1e-3),
+        mmcl=MmclRecipe(epochs=22, warmup=2, batch=64, learning_rate=5e-4, hidden=256, projection=64, cmr_augmentation=_UPRIGHT),
+        downstream=DownstreamConfig(
+            seeds=(0,),
+            scratch=FinetuneRecipe(epochs=20, warmup=2, patience=5, batch=32, learning_rate=1e-3),
+            finetune=FinetuneRecipe(epochs=10, warmup=1, patience=4, batch=32, learning_rate=3e-4),
+            bootstrap=1000,
+        ),
+        localisation_subjects=300,
+    ),
+    "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),
+}
+
+
+def profile(name: str) -> Profile:
+    """The profile called `name`; ValueError names the known ones."""
+    return _lookup(PROFILES, name, "profile")
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`; ValueError names the known ones."""
+    return _lookup(PRESETS, name, "preset")
+
+
+def fingerprint(*parts: object) -> str:
+    """Short SHA-256 of dataclasses and plain values, equal exactly when all their numbers are equal."""
+
+    def plain(part: object) -> object:
+        return dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part
+
+    text = json.dumps([plain(p) for p in parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _lookup(table: dict, name: str, kind: str):
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; expected one of {', '.join(table)}")
+    return table[name]

@@ -1,0 +1,1 @@
+"""The simulated cohort: one heart per subject, from which ECG, CMR, phenotypes and raw files follow."""
