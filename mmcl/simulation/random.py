@@ -16,7 +16,8 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-_GAMMA = _signed(0x9E3779B97F4A7C15)
+_GOLDEN = 0x9E3779B97F4A7C15
+_GAMMA = _signed(_GOLDEN)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 
@@ -37,7 +38,8 @@ def uniform(seed: int, subject: torch.Tensor, stream: str, count: int = 1) -> to
 
     `subject` is an int64 tensor (subjects,); `stream` names what is drawn, so that a new draw elsewhere moves no other.
     """
-    key = _mix(_mix(subject.long() * _GAMMA + seed) + zlib.crc32(stream.encode()) * _GAMMA)
+    offset = _signed(zlib.crc32(stream.encode()) * _GOLDEN % (1 << 64))
+    key = _mix(_mix(subject.long() * _GAMMA + seed) + offset)
     index = torch.arange(1, count + 1, dtype=torch.int64, device=subject.device)
     bits = _mix(key[:, None] + index * _GAMMA)
     return (_shift(bits, 12).double() + 0.5) * 2.0**-52
