@@ -1,0 +1,1 @@
+"""From raw files to a training-ready store: readers, preprocessing, splits, labels, augmentation."""

@@ -1,0 +1,1 @@
+"""Scores, intervals, reference predictors and tables."""

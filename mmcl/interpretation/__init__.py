@@ -1,0 +1,1 @@
+"""What the learnt representation aligns with."""

@@ -1,0 +1,1 @@
+"""Networks: ECG vision transformer, masked autoencoder, CMR encoder, projection heads."""

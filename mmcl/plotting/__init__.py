@@ -1,0 +1,1 @@
+"""One style, one save, one function per figure."""
