@@ -1,0 +1,165 @@
+# The whole compendium as files: every edge names what it really needs, and a second `make reproduce` does nothing.
+
+PROFILE ?= demo
+COHORT  ?= simulated
+SEED    ?= 0
+DEVICE  ?= auto
+RAW     ?=
+ECG     ?=
+CORES   := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+JOBS    ?= 2
+
+MAKEFLAGS += --no-builtin-rules --jobs=$(JOBS)
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SECONDEXPANSION:
+.DEFAULT_GOAL := help
+
+ifeq ($(filter $(PROFILE),smoke demo paper),)
+$(error PROFILE=$(PROFILE) is unknown; it is smoke, demo or paper)
+endif
+ifeq ($(filter $(DEVICE),auto cpu cuda),)
+$(error DEVICE=$(DEVICE) is unknown; it is auto, cpu or cuda)
+endif
+ifeq ($(wildcard data_manifests/$(COHORT).yaml),)
+$(error COHORT=$(COHORT) has no manifest data_manifests/$(COHORT).yaml)
+endif
+
+# ---- environment: an active one is used as it is; else .venv is made from the lock
+BASE_PYTHON ?= python3
+ifneq ($(VIRTUAL_ENV),)
+  PREFIX := $(VIRTUAL_ENV)
+else ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
+  PREFIX := $(CONDA_PREFIX)
+else
+  PREFIX := $(CURDIR)/.venv
+endif
+PYTHON := $(PREFIX)/bin/python
+READY  := $(PREFIX)/.mmcl-ready
+export PYTHONPATH := $(CURDIR)
+export MMCL_BUILD ?= $(CURDIR)/build
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(PYTHON) || $(BASE_PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed; set BASE_PYTHON=")'
+	@test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(PREFIX)
+	@$(PYTHON) mmcl/environment.py || { echo "installing the lock into $(PREFIX)"; $(PYTHON) -m pip install --quiet -r requirements.lock; $(PYTHON) mmcl/environment.py; }
+	@touch $@
+
+# ---- which modules each notebook uses, found by reading their imports
+DEPENDENCIES := build/dependencies.mk
+$(DEPENDENCIES): $(wildcard notebooks/*.py mmcl/*.py mmcl/*/*.py)
+	@mkdir -p $(@D)
+	@$(BASE_PYTHON) mmcl/provenance.py notebooks/*.py mmcl/training/pretraining.py mmcl/training/finetuning.py mmcl/embedding.py > $@.partial
+	@mv $@.partial $@
+ifeq ($(filter clean help,$(or $(MAKECMDGOALS),help)),)
+-include $(DEPENDENCIES)
+endif
+
+# ---- one run: build/<profile>/<cohort>-seed<seed>/
+RUN       := $(MMCL_BUILD)/$(PROFILE)/$(COHORT)-seed$(SEED)
+CKPT      := $(RUN)/checkpoints
+STORE     := $(RUN)/store/store.json
+STORIES   := $(basename $(notdir $(sort $(wildcard notebooks/*.py))))
+ifneq ($(COHORT),simulated)
+  STORIES := $(filter-out 00_%,$(STORIES))
+endif
+EXECUTED  := $(STORIES:%=$(RUN)/%.ipynb)
+PAGES     := $(STORIES:%=$(RUN)/%.html)
+OPTIONS    = --profile $(PROFILE) --cohort $(COHORT) --seed $(SEED) --device $(DEVICE)
+SHARE     := $(shell echo $$(( $(CORES) / $(JOBS) > 0 ? $(CORES) / $(JOBS) : 1 )))
+export OMP_NUM_THREADS ?= $(SHARE)
+export NUMBA_NUM_THREADS ?= $(CORES)
+
+$(RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
+$(RUN)/01_preprocess.ipynb: EXTRA = raw=$(RAW) ecg=$(ECG)
+
+$(RUN)/%.ipynb: notebooks/%.py $$(MODULES_$$*) requirements.lock | $(READY)
+	@echo "running $*"
+	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) $(EXTRA)
+
+$(RUN)/%.html: $(RUN)/%.ipynb
+	@$(PYTHON) -m jupyter nbconvert --log-level WARN --to html --output-dir $(@D) --output $*.partial $<
+	@mv $(@D)/$*.partial.html $@
+
+# Training that the second core can do meanwhile, by the shell command that a cluster would use.
+$(RUN)/logs/pretrain_mmcl.txt: $(STORE) $(MODULES_pretraining) requirements.lock | $(READY)
+	@mkdir -p $(@D)
+	@echo "pre-training mmcl from random weights"
+	@$(PYTHON) -m mmcl pretrain mmcl $(OPTIONS) > $@.partial
+	@mv $@.partial $@
+
+$(RUN)/logs/finetune_scratch.txt: $(STORE) $(RUN)/logs/pretrain_mmcl.txt $(MODULES_finetuning) requirements.lock | $(READY)
+	@mkdir -p $(@D)
+	@echo "training the supervised references"
+	@$(PYTHON) -m mmcl finetune scratch cmr $(OPTIONS) > $@.partial
+	@mv $@.partial $@
+
+# A product is rewritten only when its content changes, so its own time tells whether what follows is stale.
+PRODUCT = @test -e $@ || { echo "$@ is gone: remove $< and run make again" >&2; false; }
+$(RUN)/raw/cohort.json: $(RUN)/00_simulate_cohort.ipynb ; $(PRODUCT)
+$(STORE): $(RUN)/01_preprocess.ipynb ; $(PRODUCT)
+$(CKPT)/mdm/finished.json: $(RUN)/02_pretrain_mdm.ipynb ; $(PRODUCT)
+$(CKPT)/mmcl/finished.json: $(RUN)/logs/pretrain_mmcl.txt ; $(PRODUCT)
+$(CKPT)/mdm+mmcl/finished.json: $(RUN)/03_pretrain_mmcl.ipynb ; $(PRODUCT)
+$(RUN)/results/%.json: $(RUN)/%.ipynb ; $(PRODUCT)
+
+ifeq ($(COHORT),simulated)
+$(RUN)/01_preprocess.ipynb: $(RUN)/raw/cohort.json
+endif
+PRETRAINED := $(CKPT)/mdm/finished.json $(CKPT)/mmcl/finished.json $(CKPT)/mdm+mmcl/finished.json
+$(RUN)/02_pretrain_mdm.ipynb: $(STORE)
+$(RUN)/03_pretrain_mmcl.ipynb: $(STORE) $(CKPT)/mdm/finished.json $(CKPT)/mmcl/finished.json
+$(RUN)/04_finetune_risk.ipynb $(RUN)/05_finetune_phenotypes.ipynb: $(STORE) $(PRETRAINED) $(RUN)/logs/finetune_scratch.txt
+$(RUN)/06_interpret_latent_space.ipynb: $(STORE) $(PRETRAINED)
+SUMMARISED := $(filter-out 07_%,$(STORIES))
+$(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
+
+.PHONY: help setup reproduce smoke test lab html embed bench lint lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@echo; echo "  PROFILE=smoke|demo|paper (now $(PROFILE))  COHORT=$(COHORT)  SEED=$(SEED)  DEVICE=auto|cpu|cuda (now $(DEVICE))  JOBS=$(JOBS)"
+
+setup: $(READY)  ## install the locked environment in .venv, or check the active one
+
+reproduce: $(EXECUTED) $(PAGES)  ## run everything: data, pre-training, fine-tuning, figures
+	@echo "done: see $(RUN) and its figures/"
+
+smoke:  ## run every notebook at its smallest
+	@$(MAKE) --no-print-directory PROFILE=smoke notebooks
+
+notebooks: $(EXECUTED)
+.PHONY: notebooks
+
+test: $(READY)  ## unit tests and a smoke run of all notebooks
+	@$(PYTHON) -m pytest -m "not gpu and not network"
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	@$(PYTHON) -m jupytext --quiet --to ipynb --update notebooks/*.py
+	@$(PYTHON) -m jupyter lab --notebook-dir=.
+
+html: $(PAGES)  ## executed notebooks as HTML pages
+
+embed: $(CKPT)/mdm+mmcl/finished.json $(RUN)/results/04_finetune_risk.json $(RUN)/results/05_finetune_phenotypes.json  ## embed every WFDB record in the folder ECG=
+	@test -n "$(ECG)" || { echo "give a folder of WFDB records: make embed ECG=FOLDER" >&2; false; }
+	@$(PYTHON) -m mmcl embed "$(ECG)" $(OPTIONS)
+
+bench: $(READY)  ## time the method's steps beside plain reference paths
+	@$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-json=$(MMCL_BUILD)/bench.json
+
+lint: $(READY)  ## ruff: errors and format
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	@rm -rf build/lock
+	@$(BASE_PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' requirements.lock)" ".[notebooks,test]"
+	@build/lock/bin/python -m pip freeze --exclude mmcl | grep -vE '^(nvidia-|triton)' | sed 's/+cpu$$//' > requirements.lock.partial
+	@mv requirements.lock.partial requirements.lock
+	@rm -rf build/lock
+
+clean:  ## remove everything made: build/ (the environment stays)
+	@rm -rf build notebooks/*.ipynb
