@@ -1,0 +1,257 @@
+"""A preprocessed cohort on disk: memory-mapped arrays, a table of subjects, checksums and provenance.
+
+A store is a folder of
+
+| file | holds |
+|---|---|
+| `ecg.npy` | float16 (n, 12, record), z-scored, leads in the order of `mmcl.config.LEADS` |
+| `cmr.npy` | uint8 (n, 3, crop, crop): end-systole, halfway, end-diastole; 255 is their 99th percentile |
+| `heart.npy` | uint8 (n, 3, crop, crop) segmentation labels of the same frames, where the cohort has them |
+| `subjects.csv` | one row per entry of the arrays: subject, visit, split, flags, covariates, diseases, phenotypes |
+| `quarantine.csv` | what was not used, and why |
+| `store.json` | shapes, dtypes, SHA-256 of every other file, counts, provenance |
+
+Nothing in it depends on the time of day, so equal input gives equal bytes. A cohort of one modality has a store without
+the other's array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+
+from mmcl.data.splits import SPLITS, check_disjoint
+
+FORMAT = "mmcl-store-1"
+ARRAYS = {"ecg": 3, "cmr": 4, "heart": 4}
+"""Names of the arrays a store may hold, and their dimensions."""
+
+_TEXT_COLUMNS = ("subject", "visit", "split", "flags")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store; arrays are read-only memory maps, None where the cohort lacks them."""
+
+    folder: Path
+    ecg: np.ndarray | None
+    cmr: np.ndarray | None
+    labels: np.ndarray | None
+    subjects: pd.DataFrame
+    meta: dict
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Open `folder` after a cheap check of names, shapes and dtypes; `verify` checks every byte.
+
+        Raises ValueError when the folder is missing, is no store, or disagrees with its own `store.json`.
+        """
+        folder = Path(folder)
+        meta = _read_meta(folder)
+        arrays = {name: _open_array(folder, name, entry, meta["rows"]) for name, entry in meta["arrays"].items()}
+        subjects = _read_subjects(folder / "subjects.csv", meta["rows"])
+        return cls(folder, arrays.get("ecg"), arrays.get("cmr"), arrays.get("heart"), subjects, meta)
+
+    def __len__(self) -> int:
+        return self.meta["rows"]
+
+    def indices(self, split: str) -> np.ndarray:
+        """Ascending int64 positions of a split's rows; `split` is train, validation or test."""
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.subjects["split"].to_numpy() == split)
+
+    def verify(self) -> None:
+        """Compare the SHA-256 of every file with `store.json`; ValueError names the first that differs."""
+        for name, expected in self.meta["checksums"].items():
+            path = self.folder / name
+            if not path.is_file():
+                raise ValueError(f"{path}: missing from the store")
+            if (found := _checksum(path)) != expected:
+                raise ValueError(f"{path}: SHA-256 {found}, but the store was written with {expected}")
+
+
+class StoreWriter:
+    """Streams rows into a new store; nothing appears under the final name before everything is written.
+
+    Use as a context manager. Rows go into a hidden sibling folder `.<name>.partial`, which becomes `folder` by a rename
+    when the block ends well, and is removed when it raises. `shapes` names the arrays and the shape of one row.
+    Arrays are appended through files, not through a writable memory map: on a full disk a file raises an OSError,
+    whereas a memory map kills the process. One process at a time may write to one store.
+    """
+
+    _DTYPES = {"ecg": np.dtype("float16"), "cmr": np.dtype("uint8"), "heart": np.dtype("uint8")}
+
+    def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], provenance: dict):
+        unknown = sorted(set(shapes) - set(ARRAYS))
+        if unknown or not shapes:
+            raise ValueError(f"arrays {unknown}: expected at least one of {', '.join(ARRAYS)} and no other")
+        self.folder = Path(folder)
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        self.provenance = provenance
+        self.counts: dict[str, int] = {}
+        self.rows = 0
+        self._tables: list[pd.DataFrame] = []
+        self._files: dict = {}
+        self._partial = self.folder.with_name(f".{self.folder.name}.partial")
+
+    def __enter__(self) -> StoreWriter:
+        _refuse_foreign(self.folder)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        try:
+            self._partial.mkdir(parents=True)
+            for name in self.shapes:
+                self._files[name] = open(self._partial / f"{name}.npy", "wb")
+                self._write_header(name)
+        except OSError as error:
+            self._abandon()
+            raise _explained(error, self.folder) from error
+        return self
+
+    def append(self, subjects: pd.DataFrame, **arrays: np.ndarray) -> None:
+        """Add rows: `subjects` (rows, columns) and, for each array of the store, (rows, *shape), cast to its dtype."""
+        if set(arrays) != set(self.shapes):
+            raise ValueError(f"arrays {sorted(arrays)}: this store holds {sorted(self.shapes)}")
+        for name, array in arrays.items():
+            if array.shape != (len(subjects), *self.shapes[name]):
+                raise ValueError(f"{name}: shape {array.shape}, expected {(len(subjects), *self.shapes[name])}")
+            if self._DTYPES[name].kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name}: values that are not finite, subjects {list(subjects['subject'])[:5]} ...")
+            try:
+                self._files[name].write(np.ascontiguousarray(array, dtype=self._DTYPES[name]).data)
+            except OSError as error:
+                raise _explained(error, self.folder) from error
+        self._tables.append(subjects)
+        self.rows += len(subjects)
+
+    def path(self, name: str) -> Path:
+        """Where an extra file of the store (such as `quarantine.csv`) is to be written before the block ends."""
+        return self._partial / name
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._abandon()
+            return
+        try:
+            self._finish()
+        except OSError as failure:
+            self._abandon()
+            raise _explained(failure, self.folder) from failure
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _finish(self) -> None:
+        if not self.rows:
+            raise ValueError(f"{self.folder}: no subject is left, nothing to store; see the reasons in the quarantine")
+        for name, file in self._files.items():
+            self._write_header(name)
+            file.close()
+        subjects = pd.concat(self._tables, ignore_index=True)
+        check_disjoint(subjects["subject"], subjects["split"])
+        subjects.to_csv(self._partial / "subjects.csv", index=False, lineterminator="\n")
+        meta = {
+            "format": FORMAT,
+            "rows": self.rows,
+            "arrays": {
+                name: {"shape": [self.rows, *shape], "dtype": self._DTYPES[name].name}
+                for name, shape in self.shapes.items()
+            },
+            "checksums": {path.name: _checksum(path) for path in sorted(self._partial.iterdir())},
+            "counts": self.counts,
+            "provenance": self.provenance,
+        }
+        (self._partial / "store.json").write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        # A rename onto a full folder is refused by the operating system, so an older store steps aside first.
+        old = self.folder.with_name(f".{self.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(old)
+        self._partial.rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _write_header(self, name: str) -> None:
+        """Header with the rows so far; numpy leaves room in it for the first axis to grow in place."""
+        file = self._files[name]
+        file.seek(0)
+        description = np.lib.format.dtype_to_descr(self._DTYPES[name])
+        shape = (self.rows, *self.shapes[name])
+        np.lib.format.write_array_header_1_0(file, {"descr": description, "fortran_order": False, "shape": shape})
+
+    def _abandon(self) -> None:
+        for file in self._files.values():
+            try:
+                file.close()
+            except OSError:
+                pass  # closing flushes, which fails again on a full disk; the file is removed anyway
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def _read_meta(folder: Path) -> dict:
+    path = folder / "store.json"
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected a store (run the preprocessing first)")
+    if not path.is_file():
+        raise ValueError(f"{folder}: holds no store.json, so it is no store or one that was never finished")
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else type(meta).__name__
+        raise ValueError(f"{path}: format {found!r}, expected {FORMAT!r}")
+    missing = [key for key in ("rows", "arrays", "checksums", "counts", "provenance") if key not in meta]
+    if missing or not set(meta["arrays"]) <= set(ARRAYS):
+        raise ValueError(f"{path}: lacks {missing} or names unknown arrays {sorted(meta['arrays'])}")
+    return meta
+
+
+def _open_array(folder: Path, name: str, entry: dict, rows: int) -> np.ndarray:
+    path = folder / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: missing, truncated or no array ({error})") from error
+    if list(array.shape) != entry["shape"] or array.dtype.name != entry["dtype"] or len(array) != rows:
+        raise ValueError(f"{path}: {array.dtype.name} {array.shape}, store.json says {entry['dtype']} {entry['shape']}")
+    return array
+
+
+def _read_subjects(path: Path, rows: int) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError(f"{path}: missing from the store")
+    # Converters, unlike dtype, keep an identifier such as 0012 or NA and an empty flag as the text it is.
+    subjects = pd.read_csv(path, converters={name: str for name in _TEXT_COLUMNS})
+    if len(subjects) != rows:
+        raise ValueError(f"{path}: {len(subjects)} rows, store.json says {rows}")
+    absent = [name for name in _TEXT_COLUMNS if name not in subjects]
+    if absent:
+        raise ValueError(f"{path}: columns {absent} are missing")
+    return subjects
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A store may replace a store or an empty folder, never something else."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "store.json").is_file():
+        raise ValueError(f"{folder}: holds files that are no store; refusing to replace it")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: a file is in the way of the store")
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _explained(error: OSError, folder: Path) -> OSError:
+    """The operating system's reason (a full disk, a missing right), with the store's name and what became of it."""
+    return OSError(
+        error.errno, f"{error.strerror}: the store {folder} was not written, its temporary files are removed"
+    )
