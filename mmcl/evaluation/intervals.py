@@ -1,0 +1,145 @@
+"""Percentile bootstrap over subjects: intervals of any metric, of means of columns, and of paired differences.
+
+Two bootstraps made with generators in the same state on the same subjects use the same resamples: their difference is
+paired. Resamples for the disease metrics are drawn within cases and within controls of each column, so that every
+resample holds both; those for phenotypes are shared by all columns, so that columns can be averaged.
+
+Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 13 and 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmcl.evaluation.metrics import DISEASE_METRICS, METRICS
+from mmcl.evaluation.weighted import WEIGHTED_METRICS
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Estimate `value` with interval `low` to `high`, and the number of subjects `n` behind it; each (k,)."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    n: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """A metric on the whole test set, `value` (k,), and on each resample, `draws` (resamples, k); `n` (k,) subjects."""
+
+    value: np.ndarray
+    draws: np.ndarray
+    n: np.ndarray
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Percentile interval; NaN where more than half of the resamples could not be scored."""
+        if not 0 < level < 1:
+            raise ValueError(f"level {level}; expected a number between 0 and 1, such as 0.95")
+        scored = np.isfinite(self.draws).mean(axis=0) > 0.5
+        low, high = np.full(self.value.shape, np.nan), np.full(self.value.shape, np.nan)
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        if scored.any():
+            low[scored], high[scored] = np.nanquantile(self.draws[:, scored], tails, axis=0)
+        return Interval(self.value, low, high, self.n)
+
+    def mean(self, columns: Sequence[int] | None = None) -> Bootstrap:
+        """Mean over `columns` (all by default) as one column; `n` is the largest among them.
+
+        Columns without any label are left out. One that has labels and no value, such as r of a constant prediction,
+        makes the mean NaN: leaving it out would flatter the predictor.
+        """
+        columns = np.arange(self.value.size) if columns is None else np.asarray(columns, dtype=int)
+        columns = columns[self.n[columns] > 0]
+        if not columns.size:
+            nothing = np.full((self.draws.shape[0], 1), np.nan)
+            return Bootstrap(np.array([np.nan]), nothing, np.zeros(1, dtype=int))
+        return Bootstrap(
+            self.value[columns].mean(keepdims=True),
+            self.draws[:, columns].mean(axis=1, keepdims=True),
+            self.n[columns].max(keepdims=True),
+        )
+
+    def minus(self, other: Bootstrap) -> Bootstrap:
+        """Difference, resample by resample; both must come from the same subjects and generator state."""
+        if self.draws.shape != other.draws.shape or not np.array_equal(self.n, other.n):
+            raise ValueError(
+                f"bootstraps of {self.draws.shape} draws, n {self.n} and of {other.draws.shape} draws, n {other.n} "
+                "are not paired; expected the same subjects, labels and number of resamples"
+            )
+        return Bootstrap(self.value - other.value, self.draws - other.draws, self.n)
+
+
+def resample_counts(
+    subjects: int, resamples: int, generator: np.random.Generator, strata: np.ndarray | None = None
+) -> np.ndarray:
+    """How often each subject is drawn in each resample: (resamples, subjects) float64.
+
+    Subjects are drawn with replacement, as many as there are; with `strata` (subjects,) as many from each stratum as it
+    has. Missing (NaN) is a stratum of its own.
+    """
+    counts = np.zeros((resamples, subjects))
+    strata = np.zeros(subjects) if strata is None else np.nan_to_num(np.asarray(strata, dtype=float), nan=-1.0)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn = generator.integers(members.size, size=(resamples, members.size))
+        drawn += members.size * np.arange(resamples)[:, None]
+        tally = np.bincount(drawn.ravel(), minlength=resamples * members.size)
+        counts[:, members] = tally.reshape(resamples, members.size)
+    return counts
+
+
+def bootstrap(
+    metric: str, truth: np.ndarray, score: np.ndarray, resamples: int, generator: np.random.Generator
+) -> Bootstrap:
+    """Score each column of `truth` and `score` (n, k) by `metric`, a name in METRICS, on `resamples` of subjects."""
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+    truth, score = np.asarray(truth, dtype=np.float64), np.asarray(score, dtype=np.float64)
+    if truth.ndim != 2:
+        raise ValueError(f"truth has shape {truth.shape}; expected (subjects, targets)")
+    value = METRICS[metric](truth, score)
+    n = np.isfinite(truth).sum(axis=0)
+    if metric in DISEASE_METRICS:
+        draws = np.empty((resamples, truth.shape[1]))
+        for k in range(truth.shape[1]):
+            counts = resample_counts(truth.shape[0], resamples, generator, strata=truth[:, k])
+            draws[:, [k]] = WEIGHTED_METRICS[metric](truth[:, [k]], score[:, [k]], counts)
+    else:
+        counts = resample_counts(truth.shape[0], resamples, generator)
+        draws = WEIGHTED_METRICS[metric](truth, score, counts)
+    return Bootstrap(value, draws, n)
+
+
+def paired_difference(
+    metric: str,
+    truth: np.ndarray,
+    score: np.ndarray,
+    reference: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Bootstrap:
+    """Metric of `score` less that of `reference`, two predictors of one `truth`, each (n, k), on equal resamples."""
+    seed = int(generator.integers(2**63))
+    first, second = (bootstrap(metric, truth, s, resamples, np.random.default_rng(seed)) for s in (score, reference))
+    return first.minus(second)
+
+
+def over_seeds(bootstraps: Sequence[Bootstrap], generator: np.random.Generator) -> Bootstrap:
+    """Mean over training seeds, its interval covering subjects and seeds.
+
+    The bootstraps, one a seed, must share their resamples of subjects; every resample then also draws as many seeds as
+    there are, with replacement. For a paired comparison take the difference within each seed first.
+    """
+    if not bootstraps:
+        raise ValueError("no bootstraps to pool; expected at least one seed")
+    draws = np.stack([b.draws for b in bootstraps])
+    if any(not np.array_equal(b.n, bootstraps[0].n) for b in bootstraps):
+        raise ValueError("seeds were scored on different numbers of subjects; expected one test set")
+    chosen = generator.integers(len(bootstraps), size=(len(bootstraps), draws.shape[1]))
+    pooled = draws[chosen, np.arange(draws.shape[1])].mean(axis=0)
+    return Bootstrap(np.mean([b.value for b in bootstraps], axis=0), pooled, bootstraps[0].n)

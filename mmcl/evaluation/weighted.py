@@ -1,0 +1,124 @@
+"""The metrics under many sets of subject weights at once: what a bootstrap needs, as matrix products.
+
+A resample of subjects is a row of counts, how often each subject was drawn. All functions take `truth` and `score`
+(n, k), NaN in `truth` for a missing label, and `weights` (resamples, n) >= 0, and return (resamples, k). With weights
+of one they equal `mmcl.evaluation.metrics`; a resample that cannot be scored gives NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mmcl.evaluation.metrics import paired_arrays
+
+
+def weighted_auroc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC as the weighted share of ordered pairs: case weights x (cases, controls) comparisons x control weights."""
+
+    def one(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        case = labels == 1
+        difference = scores[case][:, None] - scores[~case][None]
+        # Zero, a half and one are exact in single precision, and so are sums of counts.
+        above = (0.5 * (np.sign(difference) + 1)).astype(np.float32)
+        cases, controls = counts[:, case], counts[:, ~case]
+        ordered = ((cases.astype(np.float32) @ above) * controls).sum(axis=1, dtype=np.float64)
+        return ordered / (cases.sum(axis=1) * controls.sum(axis=1))
+
+    return _by_column(one, truth, score, weights)
+
+
+def weighted_auprc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average precision of the cases: the sum over thresholds of gained recall x precision, ties as one threshold."""
+
+    def one(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        order = np.argsort(-scores, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
+        drawn = np.add.reduceat(counts[:, order], starts, axis=1)
+        hits = np.add.reduceat(counts[:, order] * labels[order], starts, axis=1)
+        flagged = drawn.cumsum(axis=1)
+        precision = np.divide(hits.cumsum(axis=1), flagged, out=np.zeros_like(flagged), where=flagged > 0)
+        return (hits * precision).sum(axis=1) / hits.sum(axis=1)
+
+    return _by_column(one, truth, score, weights)
+
+
+def weighted_brier(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean squared difference of probability and label."""
+    return _weighted_mean(truth, (truth - score) ** 2, weights)
+
+
+def weighted_mae(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean absolute error."""
+    return _weighted_mean(truth, np.abs(truth - score), weights)
+
+
+def weighted_r2(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """1 - SSE / SST, the mean in SST being that of the resample."""
+    given, values, scores = _centred(truth, score)
+    total = weights @ given
+    error = weights @ (values - scores) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = weights @ values**2 - (weights @ values) ** 2 / total
+        return np.where(spread > _floor(values, weights), 1 - error / spread, np.nan)
+
+
+def weighted_pearson_r(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson's correlation from weighted first and second moments."""
+    given, values, scores = _centred(truth, score)
+    total = weights @ given
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_value, mean_score = (weights @ values) / total, (weights @ scores) / total
+        spread_value = weights @ values**2 - total * mean_value**2
+        spread_score = weights @ scores**2 - total * mean_score**2
+        shared = weights @ (values * scores) - total * mean_value * mean_score
+        varies = (spread_value > _floor(values, weights)) & (spread_score > _floor(scores, weights))
+        return np.where(varies, shared / np.sqrt(spread_value * spread_score), np.nan)
+
+
+WEIGHTED_METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "AUROC": weighted_auroc,
+    "AUPRC": weighted_auprc,
+    "Brier": weighted_brier,
+    "r": weighted_pearson_r,
+    "R2": weighted_r2,
+    "MAE": weighted_mae,
+}
+"""By the names of `mmcl.evaluation.metrics.METRICS`."""
+
+
+def _by_column(one: Callable, truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    truth, score = paired_arrays(truth, score)
+    columns = np.full((weights.shape[0], truth.shape[1]), np.nan)
+    for k in range(truth.shape[1]):
+        given = np.isfinite(truth[:, k])
+        labels = truth[given, k]
+        if 0 < labels.sum() < labels.size:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                columns[:, k] = one(labels, score[given, k], weights[:, given])
+    return columns
+
+
+def _weighted_mean(truth: np.ndarray, error: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    given = np.isfinite(truth)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weights @ np.where(given, error, 0.0)) / (weights @ given.astype(np.float64))
+
+
+def _centred(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mask and both arrays with zeros at missing labels, less one constant a column.
+
+    Moments about zero of values like 150 +- 30 lose digits; the constant (the mean of the labels) gives them back and
+    changes neither R2 nor r.
+    """
+    truth, score = paired_arrays(truth, score)
+    given = np.isfinite(truth)
+    count = np.maximum(given.sum(axis=0), 1)
+    shift = np.where(given, truth, 0.0).sum(axis=0) / count
+    return given.astype(np.float64), np.where(given, truth - shift, 0.0), np.where(given, score - shift, 0.0)
+
+
+def _floor(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Spread below which a resample counts as constant: rounding error of its second moment."""
+    return 1e-12 * (weights @ values**2)
