@@ -1,0 +1,119 @@
+"""Reference predictors that need no representation learning: demographics, and classical ECG features.
+
+A result of an encoder means little until it stands beside what age, sex and body size tell, and what the measurements
+of a cardiology report tell. Both are fitted here by ridge or logistic regression and by gradient boosting, on the
+same labels and validation subjects as the linear probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mmcl.evaluation.metrics import auroc, r2
+from mmcl.evaluation.probe import fit_logistic, fit_ridge
+
+DEMOGRAPHICS = ("age", "male", "height", "weight", "bsa")
+"""Years, 0 or 1, metre (or cm), kg, m2: what is known of a person before any test."""
+
+_SEX = {"male": 1.0, "m": 1.0, "female": 0.0, "f": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+"""Words for sex, and the UK Biobank's coding of field 31 (0 female, 1 male)."""
+
+
+def demographic_features(subjects: pd.DataFrame, systolic: bool = False) -> pd.DataFrame:
+    """Columns DEMOGRAPHICS from a store's `subjects` (age, sex, height, weight, bsa), and `systolic` (mmHg) if asked.
+
+    Sex may be a word or 0 for female and 1 for male. Missing values stay NaN.
+    """
+    wanted = ["age", "sex", "height", "weight", "bsa"] + ["systolic"] * systolic
+    lacking = [name for name in wanted if name not in subjects]
+    if lacking:
+        raise ValueError(f"subjects lack {', '.join(lacking)}; expected columns {', '.join(wanted)}")
+    words = subjects["sex"].astype(str).str.strip().str.lower()
+    unknown = sorted(set(words) - set(_SEX) - {"nan", "none", "<na>"})
+    if unknown:
+        raise ValueError(f"sex {unknown[0]!r}; expected one of {', '.join(_SEX)}")
+    features = subjects[wanted].drop(columns="sex").astype(float)
+    features.insert(1, "male", words.map(_SEX).astype(float))
+    return features
+
+
+def fill_missing(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """`train` (n, d) and `others`, each (m, d), NaN replaced by the median of the training column (0 if it has none)."""
+    train = np.asarray(train, dtype=np.float64)
+    known = np.isfinite(train).any(axis=0)
+    median = np.zeros(train.shape[1])
+    median[known] = np.nanmedian(train[:, known], axis=0)
+    return [np.where(np.isfinite(x), x, median) for x in (train, *(np.asarray(o, dtype=np.float64) for o in others))]
+
+
+def linear_scores(
+    task: str,
+    features: np.ndarray,
+    targets: np.ndarray,
+    validation_features: np.ndarray,
+    validation_targets: np.ndarray,
+    test_features: np.ndarray,
+    names: Sequence[str],
+) -> np.ndarray:
+    """Ridge (`task` "phenotype") or logistic ("disease") regression on features with gaps: scores of the test (m, k)."""
+    train, validation, test = fill_missing(features, validation_features, test_features)
+    fit = {"phenotype": fit_ridge, "disease": fit_logistic}[_known(task)]
+    return fit(train, targets, validation, validation_targets, names).predict(test)
+
+
+def boosted_scores(
+    task: str,
+    features: np.ndarray,
+    targets: np.ndarray,
+    validation_features: np.ndarray,
+    validation_targets: np.ndarray,
+    test_features: np.ndarray,
+    seed: int = 0,
+    trees: int = 150,
+) -> np.ndarray:
+    """Gradient boosting of shallow trees, which takes NaN features as they are: scores of the test subjects (m, k).
+
+    The number of trees, up to `trees`, is the one that validates best, by R2 or AUROC. A target without usable training
+    labels scores NaN.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    regress = _known(task) == "phenotype"
+    model_class = HistGradientBoostingRegressor if regress else HistGradientBoostingClassifier
+    targets = np.asarray(targets, dtype=np.float64)
+    validation_targets = np.asarray(validation_targets, dtype=np.float64)
+    scores = np.full((len(test_features), targets.shape[1]), np.nan)
+    for k in range(targets.shape[1]):
+        rows = np.isfinite(targets[:, k])
+        if np.unique(targets[rows, k]).size < 2:
+            continue
+        model = model_class(
+            max_iter=trees,
+            learning_rate=0.07,
+            max_leaf_nodes=6,
+            min_samples_leaf=15,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=seed,
+        ).fit(features[rows], targets[rows, k])
+        validated = _stages(model, validation_features, regress)
+        measure = r2 if regress else auroc
+        quality = measure(np.repeat(validation_targets[:, [k]], validated.shape[1], axis=1), validated)
+        best = int(np.nanargmax(quality)) if np.isfinite(quality).any() else validated.shape[1] // 2
+        scores[:, k] = _stages(model, test_features, regress)[:, best]
+    return scores
+
+
+def _stages(model, features: np.ndarray, regress: bool) -> np.ndarray:
+    """Scores after each tree: (n, trees)."""
+    stages = model.staged_predict(features) if regress else (p[:, 1] for p in model.staged_predict_proba(features))
+    return np.stack(list(stages), axis=1)
+
+
+def _known(task: str) -> str:
+    if task not in ("phenotype", "disease"):
+        raise ValueError(f"task {task!r}; expected 'phenotype' or 'disease'")
+    return task
