@@ -1,0 +1,220 @@
+"""Shape of the ventricles and its motion: the one geometry that images, masks, phenotypes and ECG share.
+
+The left ventricle is a truncated prolate ellipsoid along its long axis. `level` runs from the base plane (0) to the apex
+(1), `angle` around the axis as in a short-axis image: 0 lateral (image right), pi/2 anterior (up), pi septal (left),
+3 pi/2 inferior; `depth` from endocardium (0) to epicardium (1). The material point (level, angle, depth) of the relaxed
+heart lies at height level (length + depth apex) below the base plane and at radius (radius + depth thickness) f(level).
+
+Motion: the base descends towards a still apex by `shortening`; at every place the mid-wall ring shortens by
+`contraction`; the wall thickens so that its volume is kept but for the blood squeezed out of it. The right ventricle is
+a crescent on the septum.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+# Every constant of this module.
+EQUATOR = 0.2  # level of the widest ring: the ventricle is widest a little below the base; effective
+BAND_EDGES = (0.0, 0.35, 0.65, 0.92)  # levels that part basal, mid, apical segments and the apical cap; AHA thirds
+MYOCARDIAL_LOSS = 0.04  # share of wall volume (blood) squeezed out in systole; Ashikaga 2008, AJP Heart 295:H610, rounded
+APEX_SHARE = 0.6  # thickness of the apical cap over the mean wall: the apex is thin; effective
+CLOSED_CAVITY = 0.25  # endocardial radius falls to no less than this share of its relaxed value, effective
+RV_CENTRE, RV_HALF_WIDTH = math.radians(184), (math.radians(72), math.radians(50))  # angles; width at base and tip, effective
+RV_TIP = 0.90  # level of the right ventricular apex, effective
+RV_SKEW, RV_BLUNTNESS = 0.22, 0.62  # the inferior corner is deeper; exponent of the crescent, effective
+
+SEGMENT_LEVEL = (0.175,) * 6 + (0.5,) * 6 + (0.785,) * 4
+"""Level of each AHA segment's centre."""
+
+SEGMENT_ANGLE = tuple(math.radians((90 + 60 * k) % 360) for k in range(6)) * 2 + tuple(
+    math.radians((90 + 90 * k) % 360) for k in range(4)
+)
+"""Angle of each AHA segment's centre: 1 anterior, 2 anteroseptal, 3 inferoseptal, 4 inferior, 5, 6 lateral; 13-16 likewise."""
+
+RING = (0,) * 6 + (1,) * 6 + (2,) * 4
+"""Band of each segment: basal, mid-cavity, apical."""
+
+PROFILE_AREA = 1 - ((1 - EQUATOR) ** 3 + EQUATOR**3) / 3 / (1 - EQUATOR) ** 2
+"""Integral of the squared profile over the levels 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Geometry of both ventricles at end-diastole and its peak motion; metres, tensors (n,) unless said.
+
+    `length` endocardial, base plane to apex; `radius` endocardial, at the equator; `thickness` (n, 16); `apex` thickness
+    of the apical cap; `contraction` (n, 16) mid-wall circumferential strain at end-systole (negative); `shortening`
+    longitudinal strain (negative); `rv_relaxed`, `rv_contracted` greatest depth of the crescent at both ends of systole.
+    """
+
+    length: torch.Tensor
+    radius: torch.Tensor
+    thickness: torch.Tensor
+    apex: torch.Tensor
+    contraction: torch.Tensor
+    shortening: torch.Tensor
+    rv_relaxed: torch.Tensor
+    rv_contracted: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Contours:
+    """Radii in metres (n, planes, angles) of endocardium, mid-wall, epicardium and RV free wall; `level` (n, planes)."""
+
+    endo: torch.Tensor
+    mid: torch.Tensor
+    epi: torch.Tensor
+    rv: torch.Tensor
+    level: torch.Tensor
+
+
+def profile(level: torch.Tensor) -> torch.Tensor:
+    """Radius of the unit ellipsoid at `level`; 0 beyond the apex."""
+    return (1 - ((level - EQUATOR) / (1 - EQUATOR)) ** 2).clamp(min=0).sqrt()
+
+
+def segment_rings(values: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Smooth angular interpolation of segment `values` (n, 16) at `angle` (p,) in each band: (n, 3, p)."""
+    weights = _angular_weights(angle.double())
+    weights = weights.to(values.dtype)
+    rings = [values[:, k] @ weights[k] for k in (slice(0, 6), slice(6, 12), slice(12, 16))]
+    return torch.stack(rings, 1)
+
+
+def across_levels(rings: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    """Smooth interpolation of `rings` (n, 3, p) at `level` (n, planes): (n, planes, p)."""
+    return _band_weights(level) @ rings
+
+
+def interpolate(values: torch.Tensor, level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Segment `values` (n, 16) at pairs of `level` (p,) and `angle` (p,): (n, p). Constant values stay constant."""
+    rings = segment_rings(values, angle)
+    bands = _band_weights(level.to(values.dtype)).T
+    return (rings * bands).sum(1)
+
+
+def segment_of(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Index 0-15 of the AHA segment at (`level`, `angle`), -1 in the apical cap and above the base; int64, broadcast."""
+    turn = torch.remainder(angle - math.pi / 2, 2 * math.pi) / (2 * math.pi)
+    six, four = (torch.remainder(torch.floor(turn * k + 0.5), k).long() for k in (6, 4))
+    index = torch.where(level < BAND_EDGES[1], six, torch.where(level < BAND_EDGES[2], six + 6, four + 12))
+    return torch.where((level < BAND_EDGES[0]) | (level >= BAND_EDGES[3]), -1, index)
+
+
+def height_of(shape: Shape, level: torch.Tensor, phase: float) -> torch.Tensor:
+    """Height (n, planes) below the relaxed base plane at which the epicardial `level` (planes,) lies at `phase` (0 ED, 1 ES)."""
+    top = (shape.length + shape.apex)[:, None]
+    return top - top * (1 - level) * (1 + shape.shortening[:, None] * phase)
+
+
+def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: torch.Tensor) -> Contours:
+    """Cut the beating heart with short-axis planes.
+
+    `height` (n, planes) m, position of each plane in space below the relaxed base plane; `phase` (n, planes) from 0
+    (end-diastole) to 1 (end-systole); `angle` (angles,). A negative `level` of the result lies above the base.
+    """
+    top = (shape.length + shape.apex)[:, None]
+    scale = 1 + shape.shortening[:, None] * phase
+    material = top - (top - height) / scale
+    level = material / top
+    within = level.clamp(0, 1)
+    thickness = across_levels(segment_rings(shape.thickness, angle), within)
+    contraction = across_levels(segment_rings(shape.contraction, angle), within)
+
+    endo = (shape.radius[:, None] * profile(material / shape.length[:, None]))[..., None]
+    epi = (shape.radius[:, None, None] + thickness) * profile(level)[..., None]
+    mid = (endo + epi) / 2
+    kept = ((1 - MYOCARDIAL_LOSS * phase) / scale)[..., None]
+    inner = (mid**2 - endo**2) * kept
+    ring = (1 + contraction * phase[..., None]) * mid
+    endo_now = torch.maximum(ring**2 - inner, (CLOSED_CAVITY * endo) ** 2)
+    epi_now = (endo_now + (epi**2 - endo**2) * kept).sqrt()
+    depth = torch.lerp(shape.rv_relaxed[:, None], shape.rv_contracted[:, None], phase)[..., None]
+    rv = epi_now + depth * crescent(level, angle)
+    return Contours(endo_now.sqrt(), (endo_now + inner).sqrt(), epi_now, rv, level)
+
+
+def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Relative depth (n, planes, angles) of the right ventricle at `level` (n, planes) and `angle` (angles,); 0 off the septum."""
+    reach = (level / RV_TIP).clamp(0, 1)[..., None]
+    turn = torch.remainder(angle - RV_CENTRE + math.pi, 2 * math.pi) - math.pi
+    across = turn / torch.lerp(torch.full_like(reach, RV_HALF_WIDTH[0]), torch.full_like(reach, RV_HALF_WIDTH[1]), reach)
+    bulge = (1 - across**2).clamp(min=0) ** RV_BLUNTNESS * (1 + RV_SKEW * across)
+    return bulge * (1 - reach**2).sqrt()
+
+
+def cavity_volumes(shape: Shape, phase: float, planes: int = 32, angles: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
+    """Volumes (n,) in m3 of left ventricular cavity and myocardium at `phase`, by the midpoint rule over `contours`."""
+    cut, step = _integration(shape, phase, planes, angles)
+    cavity = (cut.endo**2).mean(-1).sum(-1) * step * math.pi
+    return cavity, (cut.epi**2).mean(-1).sum(-1) * step * math.pi - cavity
+
+
+def rv_depth(shape: Shape, phase: float, volume: torch.Tensor, planes: int = 32, angles: int = 96) -> torch.Tensor:
+    """Greatest depth (n,) in metres of a crescent that holds `volume` (n,) m3 at `phase`: a quadratic equation."""
+    cut, step = _integration(shape, phase, planes, angles)
+    angle = _angles(angles, step)
+    bulge = crescent(cut.level, angle)
+    square = (bulge**2).mean(-1).sum(-1) * step * math.pi
+    linear = (2 * bulge * cut.epi).mean(-1).sum(-1) * step * math.pi
+    return (-linear + (linear**2 + 4 * square * volume).sqrt()) / (2 * square)
+
+
+def wall_volume(length: torch.Tensor, radius: torch.Tensor, thickness: torch.Tensor) -> torch.Tensor:
+    """Relaxed myocardial volume (n,) m3 of a wall of `thickness` (n, 16) m, exact for the interpolation used here."""
+    first, second = (moment.to(thickness) for moment in _thickness_moments())
+    apex = APEX_SHARE * thickness.mean(1)
+    linear = 2 * radius * (thickness @ first)
+    epicardium = radius**2 * PROFILE_AREA + linear + ((thickness @ second) * thickness).sum(1)
+    return math.pi * ((length + apex) * epicardium - length * radius**2 * PROFILE_AREA)
+
+
+def _integration(shape: Shape, phase: float, planes: int, angles: int) -> tuple[Contours, torch.Tensor]:
+    """Contours at midpoints of equal levels, and the height (n,) of one layer at `phase`."""
+    level = (torch.arange(planes, dtype=shape.length.dtype, device=shape.length.device) + 0.5) / planes
+    height = height_of(shape, level, phase)
+    cut = contours(shape, height, torch.full_like(height, phase), _angles(angles, shape.length))
+    return cut, (shape.length + shape.apex) * (1 + shape.shortening * phase) / planes
+
+
+def _angles(count: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.arange(count, dtype=like.dtype, device=like.device) * (2 * math.pi / count)
+
+
+def _angular_weights(angle: torch.Tensor) -> torch.Tensor:
+    """Weights (16, p) of the segments of each band at `angle` (p,); each band's sum to 1."""
+    centre = torch.tensor(SEGMENT_ANGLE, dtype=angle.dtype, device=angle.device)[:, None]
+    width = torch.tensor([2 * math.pi / (4 if ring == 2 else 6) for ring in RING], dtype=angle.dtype, device=angle.device)
+    apart = torch.remainder(angle - centre + math.pi, 2 * math.pi) - math.pi
+    return _smooth_step(1 - apart.abs() / width[:, None])
+
+
+def _band_weights(level: torch.Tensor) -> torch.Tensor:
+    """Weights (..., 3) of basal, mid and apical band at `level`; they sum to 1."""
+    basal, mid, apical = SEGMENT_LEVEL[0], SEGMENT_LEVEL[6], SEGMENT_LEVEL[12]
+    lower = _smooth_step((level - basal) / (mid - basal))
+    lowest = _smooth_step((level - mid) / (apical - mid))
+    return torch.stack((1 - lower, lower - lowest, lowest), -1)
+
+
+def _smooth_step(x: torch.Tensor) -> torch.Tensor:
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+@cache
+def _thickness_moments() -> tuple[torch.Tensor, torch.Tensor]:
+    """First (16,) and second (16, 16) moments of the interpolation weights under the squared profile."""
+    level = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
+    angle = torch.arange(240, dtype=torch.float64) * (2 * math.pi / 240)
+    bands = _band_weights(level)[:, list(RING)]
+    around = _angular_weights(angle)
+    area = (profile(level) ** 2 / level.numel())[:, None]
+    first = (area * bands).sum(0) * around.mean(1)
+    second = (bands.T @ (area * bands)) * (around @ around.T / angle.numel())
+    return first, second

@@ -1,0 +1,155 @@
+"""People of the simulated cohort: body, blood pressure, diseases and bundle branch block.
+
+Diseases follow a liability model: log odds are a sum of risk factors, and a subject is ill when a fixed uniform number
+falls below the resulting probability. Multiplying the odds therefore only adds patients and never exchanges them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mmcl.simulation.random import normal, uniform
+
+# Every constant of this module. Arrays hold (men, women). UKB: UK Biobank imaging visit, published summaries rounded.
+FEMALE_SHARE = 0.52  # UKB imaging cohort
+AGE_RANGE, AGE_MEAN, AGE_SD = (45.0, 80.0), 64.0, 8.0  # years, UKB imaging cohort, truncated
+HEIGHT_MEAN, HEIGHT_SD = (1.765, 1.630), (0.066, 0.061)  # m, UKB imaging cohort
+HEIGHT_PER_YEAR = -0.0010  # m per year of age: secular trend and ageing, effective
+BMI_MEAN, BMI_SD = (26.9, 26.0), (3.8, 4.6)  # kg/m2, UKB imaging cohort; log-normal
+SYSTOLIC_MEAN = (136.0, 131.0)  # mmHg at 60 years and a BMI of 26, untreated, effective
+SYSTOLIC_SD, SYSTOLIC_NOISE = 15.0, 8.0  # mmHg: usual pressure between people; one reading about it, assumed
+SYSTOLIC_PER_YEAR, SYSTOLIC_PER_BMI = 0.55, 0.9  # mmHg, effective
+HYPERTENSION_THRESHOLD, TREATMENT_EFFECT = 146.0, 9.0  # mmHg of usual pressure, giving about 30 %; fall on drugs, effective
+DIASTOLIC = (30.0, 0.36, 6.0)  # mmHg: intercept, share of systolic, SD; effective
+
+# Log odds: intercept (set for 6, 3 and 6 % at odds of 1), then per decade from 60, male, hypertension, diabetes, CAD, 5 BMI.
+CAD_RISK = {"intercept": -3.94, "age": 0.65, "male": 0.95, "hypertension": 0.60, "dm": 0.60}  # directions: SCORE2, effective
+AF_RISK = {"intercept": -4.55, "age": 0.85, "male": 0.55, "hypertension": 0.45, "cad": 0.60, "bmi": 0.25}  # CHARGE-AF, effective
+DM_RISK = {"intercept": -3.62, "age": 0.25, "male": 0.40, "hypertension": 0.75, "bmi": 0.60}  # directions: QDiabetes, effective
+LBBB_RISK = {"intercept": -5.35, "age": 0.60, "cad": 1.10, "hypertension": 0.40}  # about 1 %, effective
+RBBB_RISK = {"intercept": -4.35, "age": 0.50, "male": 0.60, "cad": 0.40}  # about 2.5 %, effective
+
+CULPRIT_SHARE = (0.45, 0.35, 0.20)  # LAD, RCA, LCX among infarct-related arteries; usual angiographic shares, rounded
+IN_AF_SHARE = 0.40  # of AF subjects in AF at the recording, the rest paroxysmal and in sinus rhythm, assumed
+SILENT_SHARE = 0.18  # disease that no hospital record shows, assumed
+
+
+@dataclass(frozen=True)
+class People:
+    """Subjects of a batch; every field is a tensor (n,) unless said.
+
+    `subject` indices; `female`; `age` years; `height` m; `weight` kg; `bsa` m2 (Du Bois); `systolic`, `diastolic` mmHg;
+    `hypertension`, `cad`, `af`, `dm`, `lbbb`, `rbbb` truth; `in_af` fibrillating at the recording; `culprit` artery of
+    CAD (-1 none, 0 LAD, 1 RCA, 2 LCX); `silent` (n, 3) disease that no hospital record shows, in the order of DISEASES.
+    """
+
+    subject: torch.Tensor
+    female: torch.Tensor
+    age: torch.Tensor
+    height: torch.Tensor
+    weight: torch.Tensor
+    bsa: torch.Tensor
+    systolic: torch.Tensor
+    diastolic: torch.Tensor
+    hypertension: torch.Tensor
+    cad: torch.Tensor
+    af: torch.Tensor
+    dm: torch.Tensor
+    in_af: torch.Tensor
+    lbbb: torch.Tensor
+    rbbb: torch.Tensor
+    culprit: torch.Tensor
+    silent: torch.Tensor
+
+    @property
+    def bmi(self) -> torch.Tensor:
+        """Body mass index, kg/m2."""
+        return self.weight / self.height**2
+
+    @property
+    def healthy(self) -> torch.Tensor:
+        """Free of every disease and block that the model knows, and of obesity: the reference group of Petersen (2017)."""
+        ill = self.hypertension | self.cad | self.af | self.dm | self.lbbb | self.rbbb
+        return ~ill & (self.bmi < 30)
+
+
+def by_sex(female: torch.Tensor, pair: tuple[float, float]) -> torch.Tensor:
+    """The constant of each subject's sex, float64 (n,), from a pair (men, women)."""
+    return torch.where(female, pair[1], pair[0]).double()
+
+
+def log_normal(mean: torch.Tensor, sd: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
+    """Positive variable with the given mean and standard deviation at a standard normal `score`; shapes broadcast."""
+    variance = torch.log1p((sd / mean) ** 2)
+    return mean * torch.exp(variance.sqrt() * score - variance / 2)
+
+
+def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> People:
+    """Draw the subjects `subject` (int64, (n,)) of cohort `seed`.
+
+    `odds` multiplies the odds of CAD, AF and DM; body and blood pressure do not depend on it. ValueError when an odds
+    factor is negative.
+    """
+    if min(odds) < 0:
+        raise ValueError(f"odds {odds}: expected three factors of at least 0 for CAD, AF and DM")
+    female = uniform(seed, subject, "sex")[:, 0] < FEMALE_SHARE
+    age = _truncated_normal(uniform(seed, subject, "age")[:, 0], AGE_MEAN, AGE_SD, AGE_RANGE)
+    body = normal(seed, subject, "body", 2).clamp(-3.2, 3.2)
+    height = by_sex(female, HEIGHT_MEAN) + HEIGHT_PER_YEAR * (age - AGE_MEAN) + by_sex(female, HEIGHT_SD) * body[:, 0]
+    bmi = log_normal(by_sex(female, BMI_MEAN), by_sex(female, BMI_SD), body[:, 1])
+    weight = bmi * height**2
+    bsa = 0.007184 * weight**0.425 * (100 * height) ** 0.725
+
+    pressure = normal(seed, subject, "blood pressure", 3)
+    usual = by_sex(female, SYSTOLIC_MEAN) + SYSTOLIC_PER_YEAR * (age - 60) + SYSTOLIC_PER_BMI * (bmi - 26)
+    usual = usual + SYSTOLIC_SD * pressure[:, 0]
+    hypertension = usual > HYPERTENSION_THRESHOLD
+    systolic = (usual - TREATMENT_EFFECT * hypertension + SYSTOLIC_NOISE * pressure[:, 1]).clamp(85, 220)
+    diastolic = (DIASTOLIC[0] + DIASTOLIC[1] * systolic + DIASTOLIC[2] * pressure[:, 2]).clamp(45, 125)
+
+    factors = {"age": (age - 60) / 10, "male": ~female, "hypertension": hypertension, "bmi": (bmi - 26) / 5}
+    chance = uniform(seed, subject, "disease", 5)
+    dm = chance[:, 2] < _risk(DM_RISK, factors, odds[2])
+    factors["dm"] = dm
+    cad = chance[:, 0] < _risk(CAD_RISK, factors, odds[0])
+    factors["cad"] = cad
+    af = chance[:, 1] < _risk(AF_RISK, factors, odds[1])
+    lbbb = chance[:, 3] < _risk(LBBB_RISK, factors)
+    rbbb = (chance[:, 4] < _risk(RBBB_RISK, factors)) & ~lbbb
+
+    artery = uniform(seed, subject, "culprit")[:, 0]
+    culprit = (artery > CULPRIT_SHARE[0]).long() + (artery > CULPRIT_SHARE[0] + CULPRIT_SHARE[1]).long()
+    silent = (uniform(seed, subject, "silent", 3) < SILENT_SHARE) & torch.stack((cad, af, dm), 1)
+    return People(
+        subject=subject,
+        female=female,
+        age=age,
+        height=height,
+        weight=weight,
+        bsa=bsa,
+        systolic=systolic,
+        diastolic=diastolic,
+        hypertension=hypertension,
+        cad=cad,
+        af=af,
+        dm=dm,
+        in_af=af & (uniform(seed, subject, "rhythm at recording")[:, 0] < IN_AF_SHARE),
+        lbbb=lbbb,
+        rbbb=rbbb,
+        culprit=torch.where(cad, culprit, -1),
+        silent=silent,
+    )
+
+
+def _risk(weights: dict[str, float], factors: dict[str, torch.Tensor], odds: float = 1.0) -> torch.Tensor:
+    """Probability (n,) from log odds, times `odds`."""
+    score = weights["intercept"] + sum(weights[name] * factors[name].double() for name in weights if name != "intercept")
+    ratio = odds * torch.exp(score)
+    return ratio / (1 + ratio)
+
+
+def _truncated_normal(chance: torch.Tensor, mean: float, sd: float, limits: tuple[float, float]) -> torch.Tensor:
+    low, high = (torch.special.ndtr(torch.tensor((x - mean) / sd, dtype=torch.float64)).item() for x in limits)
+    return mean + sd * torch.special.ndtri(low + (high - low) * chance)
