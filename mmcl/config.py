@@ -183,7 +183,7 @@ class FinetuneRecipe:
     drop_path: float = 0.1
     label_smoothing: float = 0.1
     clip: float = 1.0
-    min_steps: int = 0
+    pooling: str = "attention"
     augmentation: EcgAugmentation = EcgAugmentation(phase_noise=0.075, jitter=0.2, rescale=0.5)
 
 

@@ -1,1 +1,1 @@
-"""Pre-training, fine-tuning and probing."""
+"""Pre-training, fine-tuning and feature extraction."""

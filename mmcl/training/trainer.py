@@ -1,0 +1,103 @@
+"""The Lightning trainer that every training uses: checkpoints (last and best), CSV log, progress, devices."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+
+from mmcl.provenance import write_text
+
+LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto", "cpu" or "cuda" to a device; ValueError when CUDA is asked for and absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but PyTorch finds no CUDA device")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class EpochLog(Callback):
+    """One row per epoch in `metrics.csv`, and a printed line where nobody watches a bar (a notebook, a log file).
+
+    A resumed training keeps the rows of the epochs that it does not repeat.
+    """
+
+    def __init__(self, file: Path, name: str, printing: bool):
+        self.file, self.name, self.printing = file, name, printing
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        epoch, total = trainer.current_epoch, trainer.max_epochs
+        scores = {name: value.item() for name, value in sorted(trainer.callback_metrics.items())}
+        row = pd.DataFrame([{"epoch": epoch, "learning_rate": trainer.optimizers[0].param_groups[-1]["lr"], **scores}])
+        if epoch and self.file.exists():
+            earlier = pd.read_csv(self.file)
+            row = pd.concat([earlier[earlier["epoch"] < epoch], row])
+        write_text(self.file, row.to_csv(index=False))
+        if self.printing and ((epoch + 1) % max(1, total // 10) == 0 or epoch in (0, total - 1)):
+            print(f"{self.name} epoch {epoch + 1}/{total}", *(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
+
+
+def make_trainer(
+    folder: Path,
+    epochs: int,
+    clip: float,
+    device: torch.device,
+    monitor: str,
+    mode: str,
+    callbacks: tuple[Callback, ...] = (),
+    keep_last: bool = True,
+) -> pl.Trainer:
+    """A trainer that writes `last.ckpt`, `best.ckpt` (by `monitor`) and `metrics.csv` into `folder`.
+
+    Processes and nodes are taken from torchrun or SLURM when they started this one, else one device is used.
+    """
+    # Warnings that tell a user of a compendium nothing: loaders without workers are meant, so is a short log interval.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*treespec.*")
+    best = ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor=monitor,
+        mode=mode,
+        save_last=keep_last,
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+        save_on_train_epoch_end=True,
+    )
+    watched = sys.stderr.isatty()
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    if "WORLD_SIZE" in os.environ:
+        nodes = max(1, int(os.environ["WORLD_SIZE"]) // processes)
+    log = EpochLog(folder / METRICS, folder.name, printing=not watched)
+    bars = [TQDMProgressBar()] if watched else []
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=processes,
+        num_nodes=nodes,
+        strategy="ddp" if processes * nodes > 1 else "auto",
+        max_epochs=epochs,
+        gradient_clip_val=clip,
+        logger=False,
+        callbacks=[log, *bars, *callbacks, best],
+        enable_progress_bar=watched,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
