@@ -21,10 +21,15 @@ import torch
 # Every constant of this module.
 EQUATOR = 0.2  # level of the widest ring: the ventricle is widest a little below the base; effective
 BAND_EDGES = (0.0, 0.35, 0.65, 0.92)  # levels that part basal, mid, apical segments and the apical cap; AHA thirds
-MYOCARDIAL_LOSS = 0.04  # share of wall volume (blood) squeezed out in systole; Ashikaga 2008, AJP Heart 295:H610, rounded
+MYOCARDIAL_LOSS = (
+    0.05  # share of wall volume (blood) squeezed out in systole; Ashikaga 2008, AJP Heart 295:H610, rounded
+)
 APEX_SHARE = 0.6  # thickness of the apical cap over the mean wall: the apex is thin; effective
 CLOSED_CAVITY = 0.25  # endocardial radius falls to no less than this share of its relaxed value, effective
-RV_CENTRE, RV_HALF_WIDTH = math.radians(184), (math.radians(72), math.radians(50))  # angles; width at base and tip, effective
+RV_CENTRE, RV_HALF_WIDTH = (
+    math.radians(184),
+    (math.radians(72), math.radians(50)),
+)  # angles; width at base and tip, effective
 RV_TIP = 0.90  # level of the right ventricular apex, effective
 RV_SKEW, RV_BLUNTNESS = 0.22, 0.62  # the inferior corner is deeper; exponent of the crescent, effective
 
@@ -64,12 +69,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Contours:
-    """Radii in metres (n, planes, angles) of endocardium, mid-wall, epicardium and RV free wall; `level` (n, planes)."""
+    """Radii in metres (n, planes, angles) of endocardium, mid-wall and epicardium; `level` (n, planes)."""
 
     endo: torch.Tensor
     mid: torch.Tensor
     epi: torch.Tensor
-    rv: torch.Tensor
     level: torch.Tensor
 
 
@@ -113,7 +117,7 @@ def height_of(shape: Shape, level: torch.Tensor, phase: float) -> torch.Tensor:
 
 
 def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: torch.Tensor) -> Contours:
-    """Cut the beating heart with short-axis planes.
+    """Cut the beating left ventricle with short-axis planes.
 
     `height` (n, planes) m, position of each plane in space below the relaxed base plane; `phase` (n, planes) from 0
     (end-diastole) to 1 (end-systole); `angle` (angles,). A negative `level` of the result lies above the base.
@@ -134,28 +138,34 @@ def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: tor
     ring = (1 + contraction * phase[..., None]) * mid
     endo_now = torch.maximum(ring**2 - inner, (CLOSED_CAVITY * endo) ** 2)
     epi_now = (endo_now + (epi**2 - endo**2) * kept).sqrt()
-    depth = torch.lerp(shape.rv_relaxed[:, None], shape.rv_contracted[:, None], phase)[..., None]
-    rv = epi_now + depth * crescent(level, angle)
-    return Contours(endo_now.sqrt(), (endo_now + inner).sqrt(), epi_now, rv, level)
+    return Contours(endo_now.sqrt(), (endo_now + inner).sqrt(), epi_now, level)
+
+
+def free_wall(shape: Shape, cut: Contours, phase: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Radii (n, planes, angles) of the right ventricular endocardium around `cut`; the epicardium where there is none."""
+    depth = shape.rv_relaxed[:, None] + (shape.rv_contracted - shape.rv_relaxed)[:, None] * phase
+    return cut.epi + depth[..., None] * crescent(cut.level, angle)
 
 
 def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Relative depth (n, planes, angles) of the right ventricle at `level` (n, planes) and `angle` (angles,); 0 off the septum."""
     reach = (level / RV_TIP).clamp(0, 1)[..., None]
     turn = torch.remainder(angle - RV_CENTRE + math.pi, 2 * math.pi) - math.pi
-    across = turn / torch.lerp(torch.full_like(reach, RV_HALF_WIDTH[0]), torch.full_like(reach, RV_HALF_WIDTH[1]), reach)
+    across = turn / torch.lerp(
+        torch.full_like(reach, RV_HALF_WIDTH[0]), torch.full_like(reach, RV_HALF_WIDTH[1]), reach
+    )
     bulge = (1 - across**2).clamp(min=0) ** RV_BLUNTNESS * (1 + RV_SKEW * across)
     return bulge * (1 - reach**2).sqrt()
 
 
-def cavity_volumes(shape: Shape, phase: float, planes: int = 32, angles: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
+def cavity_volumes(shape: Shape, phase: float, planes: int = 24, angles: int = 36) -> tuple[torch.Tensor, torch.Tensor]:
     """Volumes (n,) in m3 of left ventricular cavity and myocardium at `phase`, by the midpoint rule over `contours`."""
     cut, step = _integration(shape, phase, planes, angles)
     cavity = (cut.endo**2).mean(-1).sum(-1) * step * math.pi
     return cavity, (cut.epi**2).mean(-1).sum(-1) * step * math.pi - cavity
 
 
-def rv_depth(shape: Shape, phase: float, volume: torch.Tensor, planes: int = 32, angles: int = 96) -> torch.Tensor:
+def rv_depth(shape: Shape, phase: float, volume: torch.Tensor, planes: int = 24, angles: int = 72) -> torch.Tensor:
     """Greatest depth (n,) in metres of a crescent that holds `volume` (n,) m3 at `phase`: a quadratic equation."""
     cut, step = _integration(shape, phase, planes, angles)
     angle = _angles(angles, step)
@@ -189,7 +199,9 @@ def _angles(count: int, like: torch.Tensor) -> torch.Tensor:
 def _angular_weights(angle: torch.Tensor) -> torch.Tensor:
     """Weights (16, p) of the segments of each band at `angle` (p,); each band's sum to 1."""
     centre = torch.tensor(SEGMENT_ANGLE, dtype=angle.dtype, device=angle.device)[:, None]
-    width = torch.tensor([2 * math.pi / (4 if ring == 2 else 6) for ring in RING], dtype=angle.dtype, device=angle.device)
+    width = torch.tensor(
+        [2 * math.pi / (4 if ring == 2 else 6) for ring in RING], dtype=angle.dtype, device=angle.device
+    )
     apart = torch.remainder(angle - centre + math.pi, 2 * math.pi) - math.pi
     return _smooth_step(1 - apart.abs() / width[:, None])
 

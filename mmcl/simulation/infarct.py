@@ -16,12 +16,18 @@ TERRITORIES = ((1, 2, 7, 8, 13, 14), (3, 4, 9, 10, 15), (5, 6, 11, 12, 16))
 SHARED = {9: (0, 0.45), 15: (0, 0.30), 16: (0, 0.20), 3: (0, 0.10), 12: (0, 0.25), 4: (2, 0.12), 10: (2, 0.15)}
 """Segments that another artery often supplies, with its chance; directions Pereztol-Valdes 2005, JASE 18:1029, effective."""
 
-ISCHAEMIA_ONLY, STUNNED_ONLY = 0.42, 0.15  # shares of CAD: stenosis with a normal wall at rest; stunned without scar; assumed
+ISCHAEMIA_ONLY, STUNNED_ONLY = (
+    0.42,
+    0.15,
+)  # shares of CAD: stenosis with a normal wall at rest; stunned without scar; assumed
 EXTENT = (0.20, 1.0)  # share of the territory that an infarct takes, uniform; assumed
 PEAK_DEPTH = (0.25, 1.0)  # transmurality in its core: subendocardial to transmural, uniform; assumed
 EDGE_DEPTH = 0.55  # transmurality at the infarct's edge relative to its core: scar narrows outwards, effective
 STUNNING = (0.15, 0.55)  # loss of viability of stunned segments; assumed
-OLD_SHARE, THINNING = 0.70, 0.42  # old infarcts; loss of thickness of an old transmural scar: Fieno 2004, JACC 43:2124, effective
+OLD_SHARE, THINNING = (
+    0.70,
+    0.42,
+)  # old infarcts; loss of thickness of an old transmural scar: Fieno 2004, JACC 43:2124, effective
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,36 @@ BMI_MEAN, BMI_SD = (26.9, 26.0), (3.8, 4.6)  # kg/m2, UKB imaging cohort; log-no
 SYSTOLIC_MEAN = (136.0, 131.0)  # mmHg at 60 years and a BMI of 26, untreated, effective
 SYSTOLIC_SD, SYSTOLIC_NOISE = 15.0, 8.0  # mmHg: usual pressure between people; one reading about it, assumed
 SYSTOLIC_PER_YEAR, SYSTOLIC_PER_BMI = 0.55, 0.9  # mmHg, effective
-HYPERTENSION_THRESHOLD, TREATMENT_EFFECT = 146.0, 9.0  # mmHg of usual pressure, giving about 30 %; fall on drugs, effective
+HYPERTENSION_THRESHOLD, TREATMENT_EFFECT = (
+    145.0,
+    9.0,
+)  # mmHg of usual pressure, giving about 30 %; fall on drugs, effective
 DIASTOLIC = (30.0, 0.36, 6.0)  # mmHg: intercept, share of systolic, SD; effective
 
 # Log odds: intercept (set for 6, 3 and 6 % at odds of 1), then per decade from 60, male, hypertension, diabetes, CAD, 5 BMI.
-CAD_RISK = {"intercept": -3.94, "age": 0.65, "male": 0.95, "hypertension": 0.60, "dm": 0.60}  # directions: SCORE2, effective
-AF_RISK = {"intercept": -4.55, "age": 0.85, "male": 0.55, "hypertension": 0.45, "cad": 0.60, "bmi": 0.25}  # CHARGE-AF, effective
-DM_RISK = {"intercept": -3.62, "age": 0.25, "male": 0.40, "hypertension": 0.75, "bmi": 0.60}  # directions: QDiabetes, effective
-LBBB_RISK = {"intercept": -5.35, "age": 0.60, "cad": 1.10, "hypertension": 0.40}  # about 1 %, effective
+CAD_RISK = {
+    "intercept": -3.97,
+    "age": 0.65,
+    "male": 0.95,
+    "hypertension": 0.60,
+    "dm": 0.60,
+}  # directions: SCORE2, effective
+AF_RISK = {
+    "intercept": -4.62,
+    "age": 0.85,
+    "male": 0.55,
+    "hypertension": 0.45,
+    "cad": 0.60,
+    "bmi": 0.25,
+}  # CHARGE-AF, effective
+DM_RISK = {
+    "intercept": -3.60,
+    "age": 0.25,
+    "male": 0.40,
+    "hypertension": 0.75,
+    "bmi": 0.60,
+}  # directions: QDiabetes, effective
+LBBB_RISK = {"intercept": -5.15, "age": 0.60, "cad": 1.10, "hypertension": 0.40}  # about 1 %, effective
 RBBB_RISK = {"intercept": -4.35, "age": 0.50, "male": 0.60, "cad": 0.40}  # about 2.5 %, effective
 
 CULPRIT_SHARE = (0.45, 0.35, 0.20)  # LAD, RCA, LCX among infarct-related arteries; usual angiographic shares, rounded
@@ -145,7 +167,9 @@ def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, fl
 
 def _risk(weights: dict[str, float], factors: dict[str, torch.Tensor], odds: float = 1.0) -> torch.Tensor:
     """Probability (n,) from log odds, times `odds`."""
-    score = weights["intercept"] + sum(weights[name] * factors[name].double() for name in weights if name != "intercept")
+    score = weights["intercept"] + sum(
+        weights[name] * factors[name].double() for name in weights if name != "intercept"
+    )
     ratio = odds * torch.exp(score)
     return ratio / (1 + ratio)
 
