@@ -1,0 +1,87 @@
+"""Command line: `python -m mmcl <command> --help`. The same functions as in the notebooks, for a shell or a cluster.
+
+`pretrain` may run under torchrun or SLURM; the notebooks then find the finished weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and run one command; a ValueError becomes a one-line message and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"mmcl: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mmcl", description="Commands of the mmcl compendium.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--profile", default="demo", help="smoke, demo or paper (default: demo)")
+    common.add_argument("--cohort", default="simulated", help="name of a manifest (default: simulated)")
+    common.add_argument("--seed", type=int, default=0)
+    common.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    common.add_argument("--preset", default="corrected", help="corrected or paper (default: corrected)")
+
+    pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train an arm, or resume it")
+    pretrain.add_argument("arm", help="mdm, mmcl or mdm+mmcl")
+    pretrain.set_defaults(command=_pretrain)
+
+    finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")
+    finetune.add_argument("arms", nargs="+", help="scratch, cmr, mdm, mmcl, mdm+mmcl")
+    finetune.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
+    finetune.set_defaults(command=_finetune)
+
+    embed = commands.add_parser("embed", parents=[common], help="embed every WFDB record in a folder")
+    embed.add_argument("folder", type=Path)
+    embed.add_argument("--output", type=Path, help="CSV file (default: embeddings.csv in the run's folder)")
+    embed.set_defaults(command=_embed)
+    return parser
+
+
+def _setting(options: argparse.Namespace) -> tuple:
+    from mmcl.config import preset, profile
+    from mmcl.paths import Run
+    from mmcl.training.trainer import choose_device
+
+    run = Run(options.profile, options.cohort, options.seed)
+    return run, profile(options.profile), preset(options.preset), choose_device(options.device)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from mmcl.training.pretraining import pretrain, summary
+
+    for name, value in summary(pretrain(options.arm, *_setting(options))).items():
+        print(f"{name}: {value}")
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from mmcl.training.finetuning import finetune
+    from mmcl.training.tasks import TASKS
+
+    run, profile, preset, device = _setting(options)
+    for arm in options.arms:
+        for task in options.task or TASKS:
+            for few in (profile.downstream.few_labels, None):
+                for seed in profile.downstream.seeds:
+                    outcome = finetune(arm, task, few, run, profile, preset, seed, device)
+                    print(f"{task}: {outcome.stem}")
+
+
+def _embed(options: argparse.Namespace) -> None:
+    from mmcl.embedding import embed_folder
+
+    run, profile, preset, device = _setting(options)
+    output = options.output or run.folder / "embeddings.csv"
+    counts = embed_folder(options.folder, output, run, profile, preset, device)
+    print(f"{counts['used']} of {counts['found']} records embedded: {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Frozen features of every subject in a store: the input of probes, retrieval and maps of the latent space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmcl.config import Preset, Profile, fingerprint
+from mmcl.data.augmentation import first_crop, resize, tiled_crops
+from mmcl.data.store import Store
+from mmcl.evaluation.atomic import atomic_path
+from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
+from mmcl.paths import Run
+from mmcl.provenance import code_fingerprint, is_finished, write_json
+from mmcl.training.pretraining import ecg_encoder_weights, load_module, pretrain, summary
+
+CMR_ARM = "mdm+mmcl"
+"""Arm whose CMR encoder stands for `cmr`, the contrastively trained CMR encoder."""
+
+
+@torch.no_grad()
+def ecg_features(
+    encoder: nn.Module, records: np.ndarray, window: int, preset: Preset, device: torch.device, batch: int = 256
+) -> np.ndarray:
+    """Features (n, width) float32 of `records` (n, 12, record), as stored.
+
+    The mean over the windows that tile a record (`corrected`), or those of its first window (`paper`).
+    """
+    encoder = encoder.to(device).eval()
+    parts = []
+    for start in range(0, len(records), batch):
+        chosen = torch.from_numpy(np.array(records[start : start + batch])).to(device)
+        crops = tiled_crops(chosen, window) if preset.tile_crops else first_crop(chosen, window)[:, None]
+        features = encoder(crops.flatten(0, 1)).unflatten(0, crops.shape[:2]).mean(dim=1)
+        parts.append(features.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def cmr_features(
+    encoder: nn.Module, images: np.ndarray, side: int, device: torch.device, batch: int = 256
+) -> np.ndarray:
+    """Features (n, width) float32 of `images` (n, 3, crop, crop) uint8, as stored."""
+    encoder = encoder.to(device).eval()
+    parts = []
+    for start in range(0, len(images), batch):
+        chosen = torch.from_numpy(np.array(images[start : start + batch])).to(device)
+        parts.append(encoder(resize(chosen, side)).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def ecg_encoder(arm: str, run: Run, profile: Profile, preset: Preset, device: torch.device) -> EcgEncoder:
+    """Mean-pooling ECG encoder of a pre-training arm, or of `scratch`: random weights from the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        encoder = EcgEncoder(profile.ecg, profile.encoder)
+    if arm != "scratch":
+        load_pretrained(encoder, ecg_encoder_weights(pretrain(arm, run, profile, preset, device)))
+    return encoder.to(device).eval()
+
+
+def stored_features(arm: str, run: Run, profile: Profile, preset: Preset, device: torch.device) -> np.ndarray:
+    """Features (subjects, width) of the whole store by an arm's encoder; `cmr` is the CMR encoder. Computed once."""
+    source = CMR_ARM if arm == "cmr" else arm
+    origin = None if arm == "scratch" else summary(pretrain(source, run, profile, preset, device))["fingerprint"]
+    store = Store.open(run.store)
+    path = run.folder / "features" / f"{arm}.npy"
+    code = code_fingerprint("mmcl.training.features")
+    mark = fingerprint(arm, origin, run.seed, preset, profile.ecg, profile.encoder, store.meta["checksums"], code)
+    if not is_finished(path.with_suffix(".json"), mark):
+        if arm == "cmr":
+            folder = pretrain(CMR_ARM, run, profile, preset, device)
+            encoder = load_module(folder, CMR_ARM, profile, preset).model.encoder_imaging
+            features = cmr_features(encoder, store.cmr, profile.cmr.image_size, device)
+        else:
+            encoder = ecg_encoder(arm, run, profile, preset, device)
+            features = ecg_features(encoder, store.ecg, profile.ecg.window, preset, device)
+        _save(path, features)
+        write_json(path.with_suffix(".json"), {"fingerprint": mark})
+    return np.load(path, allow_pickle=False)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.save(file, array)
