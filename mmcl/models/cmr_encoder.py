@@ -24,7 +24,7 @@ RELEASED_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6"
 class CmrEncoder(nn.Module):
     """Residual network: (batch, 3, side, side) in [0, 1] -> (batch, features).
 
-    Weights lie in `channels_last` order, 1.6 times as fast on a CPU; any input is brought to it.
+    Images are brought to `channels_last` order, 1.6 times as fast on a CPU; weights stay contiguous, for safetensors.
     """
 
     def __init__(self, config: CmrEncoderConfig):
@@ -46,7 +46,6 @@ class CmrEncoder(nn.Module):
         self.layer1, self.layer2 = network.layer1, network.layer2
         self.layer3, self.layer4 = network.layer3, network.layer4
         self.width = config.widths[-1] * (4 if config.block == "bottleneck" else 1)
-        self.to(memory_format=torch.channels_last)
 
     def feature_map(self, cmr: torch.Tensor) -> torch.Tensor:
         """Last feature map, (batch, features, rows, columns); rows and columns are 1/32 of the side, rounded up."""

@@ -109,15 +109,20 @@ class EcgEncoder(nn.Module):
         """Patch tokens after the last block, before any norm: (batch, leads * columns, width), lead after lead."""
         return self.sequence(ecg)[:, 1:]
 
+    @property
+    def last_norm(self) -> nn.LayerNorm:
+        """The norm of the pooled vector: `norm` of class-token pooling, else `fc_norm`."""
+        return self.norm if self.pooling == "class" else self.fc_norm
+
     def pool(self, sequence: torch.Tensor) -> torch.Tensor:
         """One vector per ECG from `sequence`: (batch, 1 + tokens, width) -> (batch, width), normalised once."""
         if self.pooling == "class":
-            return self.norm(sequence[:, 0])
+            return self.last_norm(sequence[:, 0])
         tokens = sequence[:, 1:]
         pooled = tokens.mean(dim=1)
         if self.pooling == "attention":
             pooled = self.attention_pool(pooled[:, None], tokens, tokens, need_weights=False)[0][:, 0]
-        return self.fc_norm(pooled)
+        return self.last_norm(pooled)
 
     def forward(self, ecg: torch.Tensor) -> torch.Tensor:
         """Features: (batch, leads, window) float32, standardised -> (batch, width)."""
