@@ -41,7 +41,7 @@ def demographic_features(subjects: pd.DataFrame, systolic: bool = False) -> pd.D
 
 
 def fill_missing(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """`train` (n, d) and `others`, each (m, d), NaN replaced by the median of the training column (0 if it has none)."""
+    """`train` (n, d) and `others`, each (m, d), NaN replaced by the training column's median (0 if it has none)."""
     train = np.asarray(train, dtype=np.float64)
     known = np.isfinite(train).any(axis=0)
     median = np.zeros(train.shape[1])
@@ -58,7 +58,7 @@ def linear_scores(
     test_features: np.ndarray,
     names: Sequence[str],
 ) -> np.ndarray:
-    """Ridge (`task` "phenotype") or logistic ("disease") regression on features with gaps: scores of the test (m, k)."""
+    """Ridge ("phenotype") or logistic ("disease") regression on features with gaps: scores of the test (m, k)."""
     train, validation, test = fill_missing(features, validation_features, test_features)
     fit = {"phenotype": fit_ridge, "disease": fit_logistic}[_known(task)]
     return fit(train, targets, validation, validation_targets, names).predict(test)
