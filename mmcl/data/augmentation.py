@@ -40,20 +40,20 @@ def _chosen(probability: float, batch: int, like: torch.Tensor, generator: Gener
 # ECG
 
 
-def crop_windows(records: torch.Tensor, start: torch.Tensor, window: int) -> torch.Tensor:
-    """Windows beginning at `start` (batch,) int64 of records (batch, leads, record): (batch, leads, window) float32.
-
-    Only the windows are read and converted. ValueError when a record is shorter than the window.
-    """
+def _spare(records: torch.Tensor, window: int) -> int:
+    """Samples by which records (batch, leads, record) are longer than the window; ValueError when they are shorter."""
     if records.shape[2] < window:
         raise ValueError(f"ECG records of {records.shape[2]} samples: expected at least the window, {window}")
-    row = torch.arange(len(records), device=records.device)
-    return records.unfold(2, window, 1)[row, :, start].float()
+    return records.shape[2] - window
 
 
 def first_crop(records: torch.Tensor, window: int) -> torch.Tensor:
-    """First window of each record, as published for evaluation: -> (batch, leads, window) float32."""
-    return crop_windows(records, torch.zeros(len(records), dtype=torch.int64, device=records.device), window)
+    """First window of each record, as published for evaluation: -> (batch, leads, window) float32.
+
+    A float32 input is not copied.
+    """
+    _spare(records, window)
+    return records[:, :, :window].float()
 
 
 def tiled_crops(records: torch.Tensor, window: int) -> torch.Tensor:
@@ -62,18 +62,21 @@ def tiled_crops(records: torch.Tensor, window: int) -> torch.Tensor:
     Where the record is no multiple of the window, neighbours overlap. To be averaged over after the model
     (`corrected`).
     """
-    batch, leads, record = records.shape
-    crops = math.ceil(record / window)
-    start = torch.linspace(0, max(record - window, 0), crops, device=records.device).round().long()
-    windows = crop_windows(records.repeat_interleave(crops, dim=0), start.repeat(batch), window)
-    return windows.view(batch, crops, leads, window)
+    spare = _spare(records, window)
+    crops = math.ceil(records.shape[2] / window)
+    starts = (round(i * spare / max(crops - 1, 1)) for i in range(crops))
+    return torch.stack([records[:, :, start : start + window] for start in starts], dim=1).float()
 
 
 def random_crop(records: torch.Tensor, window: int, generator: Generator = None) -> torch.Tensor:
-    """One window at a random place of each record: (batch, leads, record) -> (batch, leads, window) float32."""
-    places = max(records.shape[2] - window, 0) + 1
+    """One window at a random place of each record: (batch, leads, record) -> (batch, leads, window) float32.
+
+    Only the windows are read and converted.
+    """
+    places = _spare(records, window) + 1
     start = torch.randint(places, (len(records),), device=records.device, generator=generator)
-    return crop_windows(records, start, window)
+    row = torch.arange(len(records), device=records.device)
+    return records.unfold(2, window, 1)[row, :, start].float()
 
 
 def fourier_surrogate(ecg: torch.Tensor, magnitude: torch.Tensor, generator: Generator = None) -> torch.Tensor:
