@@ -60,8 +60,12 @@ def preprocess_ecg(signal: np.ndarray, threads: int = 1) -> np.ndarray:
         result[part] = standardise(clipped - baseline(clipped))
 
     parts = [slice(start, start + _TOGETHER) for start in range(0, len(signal), _TOGETHER)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(preprocess, parts))
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(preprocess, parts))
+    else:
+        for part in parts:
+            preprocess(part)
     return result
 
 

@@ -1,0 +1,93 @@
+"""Readers of raw files: an ECG becomes a `Recording`, a short-axis study a `Cine`. Nothing is corrected here.
+
+Files are not trusted: whatever is wrong with one ends in `Unusable`, which names it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mmcl.data.cmr_preprocessing import Cine
+from mmcl.data.quarantine import reject
+from mmcl.data.signals import Recording
+
+
+def read_wfdb(path: Path, subject: str) -> Recording:
+    """WFDB record from its header `path` (.hea) and the signal files beside it (.dat, or MATLAB v4 .mat).
+
+    Missing samples, which WFDB marks with the lowest integer, become NaN.
+    """
+    import wfdb
+
+    _require(path, subject)
+    stem = str(path.with_suffix(""))
+    try:
+        header = wfdb.rdheader(stem)
+        for name in header.file_name or ():
+            # A header may name any path; only files beside it are read.
+            if Path(name).name != name:
+                raise reject(path, subject, "signal file elsewhere", name, "a file beside the header")
+            _require(path.with_name(name), subject)
+        record = wfdb.rdrecord(stem)
+    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ValueError) and hasattr(error, "rejection"):
+            raise
+        raise reject(path, subject, "unreadable ECG", error, "a whole WFDB record") from error
+    if record.p_signal is None:
+        raise reject(path, subject, "unreadable ECG", "no signals", "a whole WFDB record")
+    names, units = tuple(record.sig_name), tuple(record.units)
+    return Recording(record.p_signal.T, names, units, record.fs, subject, str(path))
+
+
+def read_nifti(path: Path, subject: str, segmentation: Path | None = None) -> Cine:
+    """Cine from a NIfTI volume (x, y, slice, time), and its labels from `segmentation` of the same shape."""
+    images, spacing = _load_nifti(path, subject, dimensions=4)
+    labels = None if segmentation is None else _load_nifti(segmentation, subject, dimensions=4)[0]
+    order = (2, 3, 0, 1)
+    return Cine(
+        images.transpose(order), None if labels is None else labels.transpose(order), spacing, subject, str(path)
+    )
+
+
+def read_nifti_pair(ed: Path, es: Path, subject: str, segmentations: tuple[Path, Path] | None = None) -> Cine:
+    """Two-frame cine from end-diastolic and end-systolic NIfTI volumes (x, y, slice), labels from two more."""
+
+    def pair(first: Path, second: Path) -> tuple[np.ndarray, tuple[float, float]]:
+        one, spacing = _load_nifti(first, subject, dimensions=3)
+        two, _ = _load_nifti(second, subject, dimensions=3)
+        if one.shape != two.shape:
+            raise reject(second, subject, "ED and ES differ in shape", two.shape, f"{one.shape} as in {first.name}")
+        return np.stack([one, two]).transpose(3, 0, 1, 2), spacing
+
+    images, spacing = pair(ed, es)
+    labels = None if segmentations is None else pair(*segmentations)[0]
+    return Cine(images, labels, spacing, subject, str(ed))
+
+
+def _load_nifti(path: Path, subject: str, dimensions: int) -> tuple[np.ndarray, tuple[float, float]]:
+    """Array in the file's own axes and type, and the spacing of its first two axes in millimetres."""
+    import nibabel
+
+    _require(path, subject)
+    try:
+        image = nibabel.load(path)
+        array = np.asanyarray(image.dataobj)
+        spacing = tuple(float(size) for size in image.header.get_zooms()[:2])
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+    ) as error:
+        raise reject(path, subject, "unreadable image", error, "a whole NIfTI file") from error
+    if array.ndim != dimensions:
+        raise reject(path, subject, "wrong shape", array.shape, f"{dimensions} dimensions")
+    return array, spacing
+
+
+def _require(path: Path, subject: str) -> None:
+    if not path.is_file():
+        raise reject(path, subject, f"missing {path.suffix or 'file'}", "no file", "a file of this name")

@@ -1,0 +1,122 @@
+"""Participant, phenotype and record tables in the shapes that UK Biobank has given out over the years.
+
+Columns are `eid` and one per field, instance (visit) and array index, spelt `4080-2.0`, `f.4080.2.0` or `p4080_i2_a0`;
+all are read as `4080-2.0`. Every cell is read as text, so that identifiers and codes stay what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from mmcl.data.phenotypes import PHENOTYPES
+
+SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10 = 31, 21003, 50, 21002, 4080, 41270
+"""Fields: sex (0 female, 1 male), age at visit (y), standing height (cm), weight (kg), systolic pressure (mmHg),
+ICD-10 codes."""
+
+_SPELLINGS = (
+    re.compile(r"(?P<field>\d+)-(?P<instance>\d+)(\.(?P<array>\d+))?"),
+    re.compile(r"f\.(?P<field>\d+)(\.(?P<instance>\d+)(\.(?P<array>\d+))?)?"),
+    re.compile(r"p(?P<field>\d+)(_i(?P<instance>\d+))?(_a(?P<array>\d+))?"),
+)
+_IDENTIFIERS = ("eid", "f.eid", "participant.eid")
+
+
+def canonical_column(name: str) -> str:
+    """`name` spelt `field-instance.array` if it is a field's column in any spelling, otherwise unchanged."""
+    text = name.strip().removeprefix("participant.")
+    for spelling in _SPELLINGS:
+        if match := spelling.fullmatch(text):
+            return f"{match['field']}-{match['instance'] or 0}.{match['array'] or 0}"
+    return text
+
+
+def read_table(path: Path, fields: Iterable[int] | None = None) -> pd.DataFrame:
+    """A table as text, indexed by subject, columns spelt `field-instance.array`; other columns keep their names.
+
+    Tabs or commas separate the cells, whichever the header has. `fields` keeps only these fields, which a table of
+    thousands of columns needs. A subject on two equal rows counts once. Raises ValueError naming the file, and the
+    subject where two rows of it differ.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such table")
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline()
+    wanted = None if fields is None else {str(field) for field in fields}
+
+    def keep(column: str) -> bool:
+        return column in _IDENTIFIERS or wanted is None or canonical_column(column).partition("-")[0] in wanted
+
+    try:
+        table = pd.read_csv(
+            path, sep="\t" if "\t" in header else ",", dtype=str, usecols=keep, encoding="utf-8-sig", na_values=[""],
+            keep_default_na=False,
+        )  # fmt: skip
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a table ({error})") from error
+    identifier = next((name for name in _IDENTIFIERS if name in table), None)
+    if identifier is None:
+        raise ValueError(f"{path}: no column {' or '.join(_IDENTIFIERS)}; the header begins {header[:60]!r}")
+    table = table.rename(columns={identifier: "subject"}).rename(columns=canonical_column).drop_duplicates()
+    if table["subject"].isna().any():
+        raise ValueError(f"{path}: a row without a subject")
+    repeated = table["subject"][table["subject"].duplicated()]
+    if len(repeated):
+        raise ValueError(f"{path}: subject {repeated.iloc[0]} on two rows that differ, expected one row")
+    return table.set_index("subject")
+
+
+def read_withdrawn(path: Path) -> set[str]:
+    """Subjects who withdrew their consent: a plain file of one identifier per line."""
+    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    return {line.strip().strip(",") for line in lines if line.strip()} - set(_IDENTIFIERS)
+
+
+def numbers(table: pd.DataFrame, field: int, visit: int) -> pd.Series:
+    """A numeric field at a visit, float64 by subject: the mean of its arrays, NaN where missing or never asked."""
+    columns = [name for name in table if name.startswith(f"{field}-{visit}.")]
+    values = {}
+    for name in columns:
+        converted = pd.to_numeric(table[name], errors="coerce")
+        wrong = table[name][converted.isna() & table[name].notna()]
+        if len(wrong):
+            raise ValueError(f"subject {wrong.index[0]}: {name} is {wrong.iloc[0]!r}, expected a number")
+        values[name] = converted
+    return pd.DataFrame(values, index=table.index, dtype="float64").mean(axis=1)
+
+
+def covariates(table: pd.DataFrame, visit: int) -> pd.DataFrame:
+    """Age (y), sex (0 female, 1 male), height (cm), weight (kg), body surface area (m2), systolic pressure (mmHg).
+
+    Body surface area after Du Bois & Du Bois (1916, Archives of Internal Medicine 17:863).
+    """
+    sex = numbers(table, SEX, 0)
+    unknown = sex[sex.notna() & ~sex.isin((0, 1))]
+    if len(unknown):
+        raise ValueError(f"subject {unknown.index[0]}: sex is {unknown.iloc[0]:g}, expected 0 (female) or 1 (male)")
+    height, weight = numbers(table, HEIGHT, visit), numbers(table, WEIGHT, visit)
+    return pd.DataFrame(
+        {
+            "age": numbers(table, AGE, visit),
+            "sex": sex.astype("Int64"),
+            "height": height,
+            "weight": weight,
+            "bsa": 0.007184 * weight**0.425 * height**0.725,
+            "systolic": numbers(table, SYSTOLIC, visit),
+        }
+    )
+
+
+def phenotypes(table: pd.DataFrame, visit: int) -> pd.DataFrame:
+    """The 82 CMR phenotypes by name, in the units of `mmcl.data.phenotypes`, NaN where missing."""
+    return pd.DataFrame({measure.name: numbers(table, measure.field, visit) for measure in PHENOTYPES})
+
+
+def codes(table: pd.DataFrame) -> pd.DataFrame:
+    """ICD-10 codes of hospital records, one column per array index, missing where a subject has fewer."""
+    return table[[name for name in table if name.startswith(f"{ICD10}-")]]
