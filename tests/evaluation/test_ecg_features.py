@@ -14,7 +14,7 @@ FRONTAL = np.radians([0, 60, 120, -150, -30, 90])  # I II III aVR aVL aVF
 
 
 def record(rr=0.8, p=0.15, pr=0.16, qt=0.38, axis=40.0, noise=0.01, seed=0, irregular=0.0, rate=RATE):
-    """(12, 10 s) mV: Gaussian waves; P begins 2.5, QRS 3.3 standard deviations before its peak, T ends 2 after (tangent)."""
+    """(12, 10 s) mV of Gaussian waves: P begins 2.5 standard deviations before its peak, T ends 2 after (tangent)."""
     generator = np.random.default_rng(seed)
     clock = np.arange(10 * rate) / rate
     # Standard limb geometry: augmented leads are sqrt(3)/2 of the projection of the frontal vector.
