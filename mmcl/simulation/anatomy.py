@@ -28,10 +28,10 @@ APEX_SHARE = 0.6  # thickness of the apical cap over the mean wall: the apex is 
 CLOSED_CAVITY = 0.25  # endocardial radius falls to no less than this share of its relaxed value, effective
 RV_CENTRE, RV_HALF_WIDTH = (
     math.radians(184),
-    (math.radians(72), math.radians(50)),
+    (math.radians(84), math.radians(62)),
 )  # angles; width at base and tip, effective
 RV_TIP = 0.90  # level of the right ventricular apex, effective
-RV_SKEW, RV_BLUNTNESS = 0.22, 0.62  # the inferior corner is deeper; exponent of the crescent, effective
+RV_SKEW, RV_BLUNTNESS = 0.25, 1.05  # the inferior corner is deeper; exponent of the crescent, effective
 
 SEGMENT_LEVEL = (0.175,) * 6 + (0.5,) * 6 + (0.785,) * 4
 """Level of each AHA segment's centre."""

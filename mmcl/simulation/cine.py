@@ -1,0 +1,148 @@
+"""Short-axis cine of a heart: the protocol of planes, the phases of the beat, and the rendering of both.
+
+Images are seen from the apex: right ventricle to the left, anterior wall up. All slices share one geometry with the
+phenotypes (`anatomy`), cut at the moment of each frame, so that masks agree with volumes by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from mmcl.config import CohortConfig
+from mmcl.simulation.anatomy import Shape
+from mmcl.simulation.heart import Hearts
+from mmcl.simulation.population import People
+from mmcl.simulation.random import normal, uniform
+from mmcl.simulation.scene import receive, render_scene, texture_bank, windows
+from mmcl.simulation.short_axis import draw_heart, heart_window, trace_borders
+
+# Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
+SLICE_DISTANCE, STACK = 10.0, 100.0  # UK Biobank protocol (Petersen 2016); least reach of a stack
+HEART_RIGHT, HEART_SD = 11.0, 5.0  # of the left ventricle right of the image's middle; spread in both directions
+HEART_UP = 0.2  # pixels up per pixel of matrix beyond 100: the heart lies high in a full field of view
+PLANNING_SD, BREATH_SD, BREATH_DEPTH_SD = 3.0, 1.3, 1.0  # error of the stack's place; of a slice in plane and through it
+SYSTOLE, SYSTOLE_PER_RATE = 0.476, -0.0021  # s; s per beat/min: Weissler 1968, aortic closure less 70 ms
+ATRIAL_SHARE, ATRIAL_PER_YEAR = 0.25, 0.006  # of filling at 60 years; absent in AF
+
+
+@dataclass(frozen=True)
+class Cine:
+    """`images`, `labels` (n, slices, frames, rows, columns) uint8, base to apex; labels 0 background, 1 right ventricle,
+    2 myocardium, 3 left ventricular cavity (with papillary muscles), 4 scar; `ed_frame` 0; `es_frame` (n,) int64 index
+    in the full cine; `slice_distance` mm between slices."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ed_frame: int
+    es_frame: torch.Tensor
+    slice_distance: float
+
+
+def beat_phase(hearts: Hearts, frames: int) -> torch.Tensor:
+    """Contraction (n, frames) from 0 at end-diastole (frame 0) to 1 at end-systole, at equal steps over the RR interval."""
+    beat = (60 / hearts.heart_rate)[:, None]
+    time = torch.arange(frames, dtype=beat.dtype, device=beat.device) / frames * beat
+    systole = (SYSTOLE + SYSTOLE_PER_RATE * hearts.heart_rate)[:, None]
+    filling = (time - systole) / (beat - systole)
+    early = (0.20 / (beat - systole)).clamp(max=0.8)
+    atrial = (ATRIAL_SHARE + ATRIAL_PER_YEAR * (hearts.people.age - 60) + 0.05 * hearts.people.hypertension)[:, None]
+    atrial = torch.where(hearts.people.in_af[:, None], 0.0, atrial)
+    relaxed = (1 - atrial) * _ease(filling / early) + atrial * _ease((filling - 0.72) / 0.28)
+    return torch.where(time < systole, _ease((time - 0.03) / (systole - 0.03)), 1 - relaxed)
+
+
+def end_systole(hearts: Hearts, frames: int) -> torch.Tensor:
+    """Frame (n,) of the smallest left ventricular cavity."""
+    return beat_phase(hearts, frames).argmax(1)
+
+
+def render_cine(seed: int, hearts: Hearts, cohort: CohortConfig, middle_only: bool = False) -> Cine:
+    """Render the cine of each heart with the slices, frames, matrix and pixel spacing of `cohort`.
+
+    With `middle_only`, slice `slices // 2` alone in three frames (end-diastole, halfway, end-systole; halfway is frame
+    `es_frame // 2`), equal to those of the full cine: images are (n, 1, 3, rows, columns).
+    """
+    if cohort.slices < 1 or cohort.frames < 2:
+        raise ValueError(f"{cohort.slices} slices and {cohort.frames} frames: expected at least 1 and 2")
+    es_frame = end_systole(hearts, cohort.frames)
+    every = torch.arange(cohort.frames, device=es_frame.device).expand(len(es_frame), -1)
+    chosen = torch.stack((torch.zeros_like(es_frame), es_frame // 2, es_frame), 1) if middle_only else every
+    slices = [cohort.slices // 2] if middle_only else list(range(cohort.slices))
+    size = len(slices) * chosen.shape[1] * cohort.matrix**2
+    step = max(1, (400_000 if es_frame.device.type == "cpu" else 60_000_000) // size)  # fits a cache, or a GPU
+    parts = [
+        _render(seed, _take(hearts, slice(k, k + step)), cohort, slices, chosen[k : k + step])
+        for k in range(0, len(es_frame), step)
+    ]
+    images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Cine(images, labels, 0, es_frame, slice_distance(cohort.slices))
+
+
+def slice_distance(slices: int) -> float:
+    """Distance of slices in mm: the protocol's, or more where few slices must cover the ventricle."""
+    return max(SLICE_DISTANCE, STACK / slices)
+
+
+def _render(
+    seed: int, hearts: Hearts, cohort: CohortConfig, slices: list[int], frames: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    people, device = hearts.people, frames.device
+    shape = Shape(*(getattr(hearts.shape, f.name).float() for f in fields(Shape)))
+    index = torch.tensor(slices, device=device)
+    n, planes, count = len(frames), len(slices), frames.shape[1]
+
+    x, y, jitter = _pixel_grid(seed, people, cohort, index)
+    depth = (index - cohort.slices // 2).float() * slice_distance(cohort.slices)
+    plan = PLANNING_SD * normal(seed, people.subject, "planning").clamp(-2.5, 2.5).float()
+    height = (shape.length + shape.apex)[:, None] / 2 + (depth + plan + jitter) / 1000
+    height = height[:, :, None].expand(n, planes, count).reshape(n, -1)
+    phase = torch.gather(beat_phase(hearts, cohort.frames).float(), 1, frames)
+    phase = phase[:, None, :].expand(n, planes, count).reshape(n, -1)
+
+    borders = trace_borders(seed, hearts, shape, height, phase, index)
+    offset = uniform(seed, people.subject, "tissue texture", cohort.slices)[:, index]
+    texture = windows(texture_bank(str(device), 1.2, "fine"), offset, cohort.matrix, cohort.matrix)
+    size = 1000 * (shape.radius + shape.thickness.mean(1))
+    scene = render_scene(seed, people, texture, size, x, y, depth)
+    rows, columns = heart_window(borders, x, y)
+    signal = scene[:, :, None].repeat(1, 1, count, 1, 1)
+    labels = torch.zeros(signal.shape, dtype=torch.uint8, device=device)
+    part = (..., rows, columns)
+    signal[part], labels[part] = draw_heart(
+        seed, hearts, borders, signal[part], texture[part], x[..., columns], y[..., rows]
+    )
+
+    offsets = uniform(seed, people.subject, "noise", 2 * cohort.slices * cohort.frames)
+    offsets = offsets.reshape(n, cohort.slices, cohort.frames, 2)
+    offsets = offsets[torch.arange(n, device=device)[:, None, None], index[None, :, None], frames[:, None, :]]
+    return receive(seed, people, signal, offsets, x, y), labels
+
+
+def _pixel_grid(
+    seed: int, people: People, cohort: CohortConfig, index: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Millimetres right (n, slices, columns) and up (n, slices, rows) of the ventricle's centre, and depth error (n, slices)."""
+    place = HEART_SD * normal(seed, people.subject, "place in image", 2).clamp(-2.5, 2.5)
+    breath = normal(seed, people.subject, "breath hold", 3 * cohort.slices).clamp(-2.5, 2.5)
+    breath = breath.reshape(-1, cohort.slices, 3)[:, index]
+    right = HEART_RIGHT + place[:, :1] + BREATH_SD * breath[..., 0]
+    up = HEART_UP * cohort.spacing * max(0, cohort.matrix - 100) + place[:, 1:] + BREATH_SD * breath[..., 1]
+    pixel = (torch.arange(cohort.matrix, device=index.device) - (cohort.matrix - 1) / 2) * cohort.spacing
+    return (pixel - right[..., None]).float(), (-pixel - up[..., None]).float(), (BREATH_DEPTH_SD * breath[..., 2]).float()
+
+
+def _take(hearts: Hearts, part: slice) -> Hearts:
+    """The hearts in `part` of the batch."""
+
+    def cut(group):
+        values = {f.name: getattr(group, f.name) for f in fields(group)}
+        return replace(group, **{k: v[part] if torch.is_tensor(v) else cut(v) for k, v in values.items()})
+
+    return cut(hearts)
+
+
+def _ease(x: torch.Tensor) -> torch.Tensor:
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)

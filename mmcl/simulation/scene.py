@@ -1,0 +1,153 @@
+"""What surrounds the heart in a short-axis cine, and what the scanner adds: tissues at rest, coil shading, noise, artefacts.
+
+Signals are relative to full scale (1), with the order of balanced steady-state free precession: fat and blood bright,
+liver and spleen mid, muscle dark, lung and air black.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from mmcl.simulation.population import People
+from mmcl.simulation.random import normal, uniform
+
+# Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
+FAT, MUSCLE, LIVER, ABDOMEN, LUNG, AIR = 0.84, 0.20, 0.24, 0.44, 0.05, 0.01  # signals
+WALL_LEFT, WALL_LEFT_SD, WALL_NEARER = 89.0, 6.0, 1.5  # left ventricle's centre to inner chest wall; nearer per cm to apex
+CHEST_SEMI_AXES = (125.0, 165.0)  # of the elliptic cut through the trunk
+CHEST_MUSCLE, CHEST_FAT, FAT_PER_BMI = 11.0, 12.0, 1.0  # thickness; more fat per unit of BMI over 24
+DIAPHRAGM_GAP, DIAPHRAGM_SD, DIAPHRAGM_CURVE = 4.0, 3.5, 0.0022  # below the left ventricle; curvature per mm
+DIAPHRAGM_RISE = 1.1  # towards the apex, mm per cm of slice position
+AORTA, AORTA_RADIUS, AORTA_BLOOD, AORTA_DEPTH = (50.0, -46.0), 11.0, 0.66, 15.0  # descending; seen up to this depth
+EDGE = 2.4  # width of the transition between tissues
+TEXTURE_SIDE = 512  # pixels of the periodic texture and noise banks
+SHADING, SHADING_SD = 0.34, 0.12  # fall of signal over 100 mm from the surface coil in front
+NOISE, NOISE_RANGE = 0.022, (0.7, 1.9)  # SD relative to full scale; range of a factor per subject
+GAIN_RANGE = (0.84, 1.08)
+BANDING_SHARE, GHOST_SHARE = 0.06, 0.05  # share of subjects with an off-resonance band, with respiratory ghosts; assumed
+
+
+@cache
+def texture_bank(device: str, scale: float, stream: str) -> torch.Tensor:
+    """Periodic Gaussian texture (side, side), mean 0 and SD 1, float32, smoothed over `scale` pixels; the same everywhere."""
+    rows = torch.arange(TEXTURE_SIDE, dtype=torch.int64)
+    white = normal(0, rows, stream, TEXTURE_SIDE)
+    frequency = torch.fft.fftfreq(TEXTURE_SIDE, dtype=torch.float64)
+    square = frequency[:, None] ** 2 + frequency[None, :] ** 2
+    smooth = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-2 * (torch.pi * scale) ** 2 * square)).real
+    return ((smooth - smooth.mean()) / smooth.std()).float().to(device)
+
+
+def windows(bank: torch.Tensor, offset: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Cut windows (..., rows, columns) out of a periodic `bank` at `offset` (...), uniform numbers in (0, 1)."""
+    start = (offset * TEXTURE_SIDE * TEXTURE_SIDE).long()
+    tiled = torch.cat((bank, bank[:rows]))
+    tiled = torch.cat((tiled, tiled[:, :columns]), 1)
+    return tiled.unfold(0, rows, 1).unfold(1, columns, 1)[start // TEXTURE_SIDE, start % TEXTURE_SIDE]
+
+
+def ring(bank: torch.Tensor, offset: torch.Tensor, angle: torch.Tensor, radius: float) -> torch.Tensor:
+    """Sample a `bank` on circles of `radius` pixels placed by `offset` (...): a random function (..., angles) of angle."""
+    start = (offset * TEXTURE_SIDE * TEXTURE_SIDE).long()[..., None]
+    row = torch.remainder(start // TEXTURE_SIDE + (radius * torch.sin(angle)).round().long(), TEXTURE_SIDE)
+    column = torch.remainder(start % TEXTURE_SIDE + (radius * torch.cos(angle)).round().long(), TEXTURE_SIDE)
+    return bank[row, column]
+
+
+def render_scene(
+    seed: int,
+    people: People,
+    fine: torch.Tensor,
+    size: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    depth: torch.Tensor,
+) -> torch.Tensor:
+    """Signal (n, slices, rows, columns) of everything but the heart.
+
+    `fine` texture of the same shape; `size` (n,) mm, outer radius of the left ventricle, which rests on the diaphragm;
+    `x` (n, slices, columns) mm to image right and `y` (n, slices, rows) mm up, from the left ventricle's centre; `depth`
+    (slices,) mm from the middle slice towards the apex.
+    """
+    draw = normal(seed, people.subject, "surroundings", 12).clamp(-2.5, 2.5).float()[:, :, None, None, None]
+    bank = texture_bank(str(x.device), 5.0, "coarse")
+    # One window for all slices: organs reach through several of them.
+    offset = uniform(seed, people.subject, "organs").expand(-1, x.shape[1])
+    coarse = windows(bank, offset, y.shape[-1], x.shape[-1])
+    x, y, depth = x[..., None, :], y[..., None], depth[:, None, None]
+
+    vessels = (coarse - 1.0).clamp(0, 1.2) * (0.4 + (fine - 0.5).clamp(0, 2))
+    signal = LUNG * (1 + 0.25 * fine + 0.4 * coarse).clamp(min=0.2) + 0.2 * vessels
+    aorta = AORTA_RADIUS - ((x - AORTA[0] - 6 * draw[:, 6]) ** 2 + (y - AORTA[1] - 5 * draw[:, 7]) ** 2).sqrt()
+    present = (depth < AORTA_DEPTH).float()
+    signal = torch.lerp(signal, torch.full_like(signal, MUSCLE), _cover(aorta + 2.5) * present)
+    signal = torch.lerp(signal, AORTA_BLOOD * (1 + 0.05 * fine), _cover(aorta) * present)
+
+    surface = DIAPHRAGM_RISE * depth / 10 - size[:, None, None, None] - DIAPHRAGM_GAP - DIAPHRAGM_SD * draw[:, 0]
+    surface = surface - DIAPHRAGM_CURVE * (1 + 0.3 * draw[:, 1]) * (x + 5 - 15 * draw[:, 2]) ** 2 + 2 * coarse
+    below = _cover(surface - y)
+    liver = LIVER * (1 + 0.06 * fine + 0.10 * coarse) - 0.12 * (coarse - 0.8).clamp(0, 1)
+    abdomen = ABDOMEN * (1 + 0.22 * draw[:, 3]) * (1 + 0.06 * fine + 0.25 * coarse)
+    border = x - 22 - 14 * draw[:, 4] + 0.5 * (y - surface) + 7 * coarse
+    organ = torch.lerp(liver, abdomen, _cover(border))
+    organ = torch.lerp(organ, torch.full_like(organ, 0.75 * FAT), _cover(3.0 - border.abs() + 1.5 * coarse))
+    signal = torch.lerp(signal, organ, below)
+    line = below * _cover(y - surface + 2.0 + 1.5 * coarse)
+    signal = signal + (0.7 * FAT - signal) * line * (0.5 + 0.5 * torch.tanh(2 * coarse))
+
+    bmi = people.bmi.float()[:, None, None, None]
+    inner = WALL_LEFT + WALL_LEFT_SD * draw[:, 5] - WALL_NEARER * depth / 10
+    wide, tall = CHEST_SEMI_AXES
+    radius = (((x + inner - wide) / wide) ** 2 + ((y - 10) / tall) ** 2).sqrt()
+    outside = (radius - 1) * wide + 1.5 * coarse
+    fat = CHEST_MUSCLE + CHEST_FAT + FAT_PER_BMI * (bmi - 24).clamp(-6, 15)
+    muscle = MUSCLE * (1 + 0.10 * fine) + 0.4 * (coarse - 0.6).clamp(0, 1)
+    signal = torch.lerp(signal, muscle, _cover(outside))
+    signal = torch.lerp(signal, FAT * (1 + 0.03 * fine), _cover(outside - CHEST_MUSCLE))
+    return torch.lerp(signal, torch.full_like(signal, AIR), _cover(outside - fat))
+
+
+def receive(
+    seed: int, people: People, signal: torch.Tensor, noise_offset: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
+    """Images (n, slices, frames, rows, columns) uint8 as a scanner shows `signal`: shaded, with artefacts and Rician noise.
+
+    `noise_offset` (n, slices, frames, 2) uniform numbers that choose each frame's noise; `x`, `y` as for `render_scene`.
+    `signal` is overwritten.
+    """
+    rows, columns = signal.shape[-2:]
+    draw = normal(seed, people.subject, "receiver", 4).clamp(-2.5, 2.5).float()[:, :, None, None, None]
+    chance = uniform(seed, people.subject, "artefact", 8).float()
+    slope = (SHADING + SHADING_SD * draw[:, 0]) / 100
+    tilt = 0.3 * draw[:, 1]
+    shading = 1 - slope * (x[..., None, :] - tilt * y[..., None])
+    banded = chance[:, 0] < BANDING_SHARE
+    if banded.any():
+        shading[banded] *= _banding(chance[banded], x[banded], y[banded])
+    gain = GAIN_RANGE[0] + (GAIN_RANGE[1] - GAIN_RANGE[0]) * chance[:, 1]
+    signal *= (shading.clamp(0.35, 1.7) * gain[:, None, None, None])[:, :, None]
+    for k in torch.nonzero(chance[:, 2] < GHOST_SHARE).flatten().tolist():
+        shift = rows // 3 + int(chance[k, 3] * rows / 4)
+        signal[k] += (0.05 + 0.10 * chance[k, 4]) * signal[k].roll(shift, dims=-2)
+    sigma = NOISE * (NOISE_RANGE[0] + (NOISE_RANGE[1] - NOISE_RANGE[0]) * chance[:, 5] ** 2)[:, None, None, None, None]
+    bank = texture_bank(str(signal.device), 0.45, "noise")
+    in_phase, quadrature = (windows(bank, noise_offset[..., k], rows, columns) for k in (0, 1))
+    in_phase.mul_(sigma).add_(signal)
+    quadrature.mul_(sigma)
+    magnitude = in_phase.square_().addcmul_(quadrature, quadrature).sqrt_()
+    return magnitude.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _banding(chance: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Dark off-resonance bands (n, slices, rows, columns) as a factor of signal."""
+    angle, place = (chance[:, k, None, None, None] for k in (6, 7))
+    along = x[..., None, :] * torch.cos(3.14 * angle) + y[..., None] * torch.sin(3.14 * angle)
+    distance = torch.remainder(along - 140 * place, 140) - 70
+    return 1 - 0.75 * torch.exp(-((distance / 7) ** 2))
+
+
+def _cover(distance: torch.Tensor) -> torch.Tensor:
+    """Share of a pixel that lies inside, from the distance (mm) past an edge."""
+    return (distance / EDGE + 0.5).clamp(0, 1)

@@ -1,0 +1,182 @@
+"""How a heart looks where a short-axis plane cuts it: borders as radii around the long axis, painted tissue, and labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from mmcl.simulation.anatomy import EQUATOR, Shape, across_levels, contours, free_wall, profile, segment_rings
+from mmcl.simulation.heart import RV_WALL, Hearts
+from mmcl.simulation.random import normal, uniform
+from mmcl.simulation.scene import FAT, ring, texture_bank
+
+# Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
+BLOOD, RV_BLOOD, MYOCARDIUM = 0.70, 0.66, 0.215  # signals
+ANGLES = 256  # samples of each border
+BLUR, SLICE_THICKNESS = 2.4, 8.0  # width over which an edge spreads in plane; thickness by protocol (Petersen 2016)
+ATRIAL_WALL = 2.0  # above the base plane
+FAT_LAYER, FAT_GROOVE, FAT_GROWTH = 1.2, 6.0, 0.10  # epicardial fat: all around, in the grooves; growth per unit of BMI
+GROOVES = (math.radians(112), math.radians(257))  # anterior and inferior interventricular groove
+PAPILLARY_ANGLE, PAPILLARY_RADIUS, PAPILLARY_PLACE = (math.radians(48), math.radians(285)), 5.0, 0.68  # place: of the radius
+TRABECULA, RV_TRABECULA = 1.5, 3.0  # depth of the ragged borders of blood
+LEAST_SCAR = 0.08  # transmurality that is labelled
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Radii in mm, (n, planes, ANGLES), outwards: `blood` (ragged) and `endo` (smooth) border of the left cavity,
+    `scar`, `epi`, `rv_blood` and `rv` alike, `wall` outside the right ventricle's wall, `outer` outside the fat. Per
+    plane (n, planes): `blur` mm of a slanting wall, `papillary` relative size, `level`."""
+
+    blood: torch.Tensor
+    endo: torch.Tensor
+    scar: torch.Tensor
+    epi: torch.Tensor
+    rv_blood: torch.Tensor
+    rv: torch.Tensor
+    wall: torch.Tensor
+    outer: torch.Tensor
+    blur: torch.Tensor
+    papillary: torch.Tensor
+    level: torch.Tensor
+
+
+def trace_borders(
+    seed: int, hearts: Hearts, shape: Shape, height: torch.Tensor, phase: torch.Tensor, index: torch.Tensor
+) -> Borders:
+    """Borders where planes at `height` (n, slices * frames) m cut the heart at `phase`; `index` (slices,) numbers slices.
+
+    `shape` is that of `hearts` in single precision.
+    """
+    angle = _angles(height)
+    cut = contours(shape, height, phase, angle)
+    endo, epi, rv = (1000 * radius for radius in (cut.endo, cut.epi, free_wall(shape, cut, phase, angle)))
+    # Above the base plane lies the left atrium, whose wall is thin.
+    epi = torch.where(cut.level[..., None] < 0, torch.minimum(epi, endo + ATRIAL_WALL), epi)
+    wall = torch.maximum(rv + 1000 * RV_WALL * ((rv - epi) / 3).clamp(0, 1), epi)
+
+    draw = uniform(seed, hearts.people.subject, "trabeculae", 128).reshape(-1, 64, 2)[:, index]
+    ragged = ring(texture_bank(str(height.device), 2.5, "trabeculae"), draw, angle, 36)
+    ragged = ragged.repeat_interleave(height.shape[1] // len(index), 1)
+    level = cut.level.clamp(0, 1)[..., None]
+    left, right = ragged[:, :, 0], ragged[:, :, 1]
+    blood = endo - TRABECULA * (0.4 + 1.2 * level) * (left + 0.4).clamp(0, 2.5) * (endo / 15).clamp(max=1)
+    rv_blood = rv - RV_TRABECULA * (right - 0.3).clamp(0, 2) * ((rv - epi) / 15).clamp(0, 1)
+
+    groove = sum(torch.exp(10 * (torch.cos(angle - place) - 1)) for place in GROOVES)
+    amount = (1 + FAT_GROWTH * (hearts.people.bmi - 26)).clamp(0.3, 2.5).float()[:, None, None]
+    smooth = ring(texture_bank(str(height.device), 6.0, "fat"), draw[..., 0], angle, 24)
+    smooth = smooth.repeat_interleave(height.shape[1] // len(index), 1)
+    outer = wall + amount * (FAT_LAYER * (1 + smooth).clamp(min=0) + FAT_GROOVE * groove * (1.2 - level))
+    depth = across_levels(segment_rings(hearts.transmurality.float(), angle), cut.level.clamp(0, 1))
+    return Borders(
+        blood=blood,
+        endo=endo,
+        scar=torch.where(depth > LEAST_SCAR, endo + depth * (epi - endo), 0.0),
+        epi=epi,
+        rv_blood=rv_blood,
+        rv=rv,
+        wall=wall,
+        outer=torch.where(epi.amax(-1, keepdim=True) > 0, outer, 0.0),
+        blur=_slant(shape, cut.level),
+        papillary=(1 - ((cut.level - 0.5) / 0.3) ** 2).clamp(min=0).sqrt(),
+        level=cut.level,
+    )
+
+
+def heart_window(borders: Borders, x: torch.Tensor, y: torch.Tensor) -> tuple[slice, slice]:
+    """Rows and columns that hold every heart of the batch, so that only they need painting in each frame.
+
+    `x` (n, slices, columns) mm to image right, `y` (n, slices, rows) mm up, both from the ventricle's long axis.
+    """
+    angle, reach = _angles(borders.outer), borders.outer.amax((0, 1))
+    spans = []
+    for place, direction in ((y, torch.sin(angle)), (x, torch.cos(angle))):
+        low, high = (reach * direction).amin() - 8, (reach * direction).amax() + 8
+        inside = ((place > low) & (place < high)).any(0).any(0).nonzero().flatten()
+        spans.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return spans[0], spans[1]
+
+
+def draw_heart(
+    seed: int,
+    hearts: Hearts,
+    borders: Borders,
+    signal: torch.Tensor,
+    texture: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paint fat, muscle and blood over `signal` (n, slices, frames, rows, columns); return it and its labels, uint8.
+
+    `texture` (n, slices, rows, columns) mottles the tissue; `x`, `y` as for `heart_window`.
+    """
+    n, slices, frames, rows, columns = signal.shape
+    x, y = x[:, :, None, None, :], y[:, :, None, :, None]
+    radius = (x**2 + y**2).sqrt()
+    angle = torch.atan2(y.expand_as(radius), x.expand_as(radius))
+    nearest = torch.remainder((angle * (ANGLES / (2 * math.pi))).round().long(), ANGLES)
+    nearest = nearest.reshape(n, slices, 1, -1).expand(n, slices, frames, rows * columns)
+
+    def border(table: torch.Tensor) -> torch.Tensor:
+        return torch.gather(table.reshape(n, slices, frames, ANGLES), 3, nearest).reshape(signal.shape)
+
+    def per_plane(values: torch.Tensor) -> torch.Tensor:
+        return values.reshape(n, slices, frames, 1, 1)
+
+    sharpness = 1 / per_plane((BLUR**2 + borders.blur**2).sqrt())
+
+    def inside(limit: torch.Tensor) -> torch.Tensor:
+        return limit.sub_(radius).mul_(sharpness).add_(0.5).clamp_(0, 1)
+
+    texture = texture[:, :, None]
+    muscle = MYOCARDIUM * (1 + 0.09 * texture)
+    epi = border(borders.epi)
+    cavity, free = border(borders.endo) > radius, border(borders.rv) > radius
+    labels = free.to(torch.uint8) + (epi > radius).to(torch.uint8) + cavity.to(torch.uint8)
+    scarred = (hearts.transmurality > LEAST_SCAR).any(1)
+    if scarred.any():
+        within = border(borders.scar)[scarred] > radius[scarred]
+        labels[scarred] += 2 * (within & (labels[scarred] == 2)).to(torch.uint8)
+    labels *= (per_plane(borders.level) >= 0).to(torch.uint8)
+
+    left = inside(epi)
+    signal = torch.lerp(signal, torch.full_like(texture, FAT), inside(border(borders.outer)))
+    signal.lerp_(muscle.expand_as(signal), inside(border(borders.wall)))
+    right = inside(border(borders.rv_blood)).mul_(1 - left)
+    signal.lerp_((RV_BLOOD * (1 + 0.05 * texture)).expand_as(signal), right)
+    blood = inside(border(borders.blood))
+    blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle)
+    signal.lerp_((BLOOD * (1 + 0.04 * texture)).expand_as(signal), blood)
+    return signal, labels
+
+
+def _without_papillaries(
+    seed: int, hearts: Hearts, borders: Borders, per_plane, radius: torch.Tensor, angle: torch.Tensor
+) -> torch.Tensor:
+    """Share of each pixel outside the two papillary muscles, which lie in the cavity and move inwards with its wall."""
+    draw = normal(seed, hearts.people.subject, "papillary muscles", 6).clamp(-2, 2).float()
+    draw = draw.reshape(-1, 2, 3, 1, 1, 1, 1)
+    wall = per_plane(borders.endo.mean(-1))
+    share = None
+    for k, place in enumerate(PAPILLARY_ANGLE):
+        turn, girth, reach = (draw[:, k, m] for m in range(3))
+        size = per_plane(borders.papillary) * torch.minimum(PAPILLARY_RADIUS * (1 + 0.15 * girth), 0.25 * wall)
+        distance = (PAPILLARY_PLACE + 0.05 * reach) * wall
+        # Squared distance from the muscle's centre, by the law of cosines.
+        apart = torch.addcmul(radius**2, radius * torch.cos(angle - place - 0.15 * turn), -2 * distance)
+        free = apart.add_(distance**2 - size**2).mul_(1 / (2 * BLUR * size).clamp(min=0.1)).add_(0.5).clamp_(0, 1)
+        share = free if share is None else share.mul_(free)
+    return share
+
+
+def _slant(shape: Shape, level: torch.Tensor) -> torch.Tensor:
+    """Width in mm (n, planes) over which a slanting wall blurs its border through the slice's thickness."""
+    slope = (level - EQUATOR) / (1 - EQUATOR) ** 2 / profile(level).clamp(min=0.15)
+    return (shape.radius / shape.length)[:, None] * slope.abs().clamp(max=3) * SLICE_THICKNESS * 0.6
+
+
+def _angles(like: torch.Tensor) -> torch.Tensor:
+    return torch.arange(ANGLES, dtype=like.dtype, device=like.device) * (2 * math.pi / ANGLES)
