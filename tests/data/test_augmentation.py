@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from mmcl.config import CmrAugmentation, EcgAugmentation
 from mmcl.data.augmentation import (
+    _geometry,
     as_float,
     augment_cmr,
     augment_ecg,
@@ -161,6 +162,25 @@ def test_random_resized_crop_magnifies_by_its_scale():
     left = cropped[:, 0, 32, 1] - width * 1.5 / 64
     assert left.min() > -0.01 and (left + width).max() < 1.01
     assert left.std() > 0.02
+
+
+def test_the_crop_lies_inside_the_image_as_turned():
+    """Output -> input is flip . rotation . (half * output + centre), with |centre| + half <= 1 for both axes."""
+    theta = _geometry(2000, dataclasses.replace(CmrAugmentation(), crop_scale=(0.6, 1.0)), torch.zeros(1), _generator())
+    half = theta[:, :, :2].norm(dim=1)
+    turn = theta[:, :, :2] / half[:, None]
+    torch.testing.assert_close(turn @ turn.mT, torch.eye(2).expand(2000, 2, 2), rtol=0.0, atol=1e-5)
+    centre = (turn.mT @ theta[:, :, 2:])[:, :, 0]
+    assert (centre.abs() + half).max() < 1 + 1e-5
+    assert torch.linalg.det(turn).mean().item() == pytest.approx(0.0, abs=0.1)
+
+
+def test_contrast_and_saturation_leave_a_grey_image_to_brightness():
+    grey = torch.full((50, 3, 16, 16), 0.5)
+    bright = dataclasses.replace(NO_CMR, brightness=0.5)
+    all_three = dataclasses.replace(bright, contrast=0.5, saturation=0.5)
+    expected = augment_cmr(grey, 16, bright, _generator())
+    torch.testing.assert_close(augment_cmr(grey, 16, all_three, _generator()), expected, rtol=0.0, atol=1e-4)
 
 
 def test_colour_jitter_equals_its_steps():

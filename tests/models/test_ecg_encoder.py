@@ -40,10 +40,12 @@ def test_patch_embedding_equals_the_convolution_that_its_weights_are_of():
 
 def test_embedding_of_kept_tokens_is_part_of_the_whole():
     encoder = EcgEncoder(ECG, SMALL)
+    torch.nn.init.normal_(encoder.pos_embed)
     patches = encoder.patches(torch.randn(2, 12, 100))
     keep = torch.stack([torch.randperm(48)[:9] for _ in range(2)])
     whole, part = encoder.embed(patches), encoder.embed(patches, keep)
     torch.testing.assert_close(part[:, 0], whole[:, 0])
+    torch.testing.assert_close(whole[:, 0], (encoder.cls_token[0] + encoder.pos_embed[0, :1]).expand(2, -1))
     for sample in range(2):
         torch.testing.assert_close(part[sample, 1:], whole[sample, 1:][keep[sample]])
 
