@@ -1,0 +1,111 @@
+"""Atria: two muscular spheres that make the P wave in sinus rhythm and fibrillatory waves without it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from mmcl.config import RAW_SAMPLING_RATE, RECORD_SECONDS
+from mmcl.simulation.conductor import Torso, transfer
+from mmcl.simulation.heart import Hearts, atria_centres
+from mmcl.simulation.random import normal, uniform
+from mmcl.simulation.source import AMPLITUDE, grid_cells, grid_edges, weights
+
+SHAPE = (6, 8, 2)
+"""Nodes of each atrium from bottom to top, around, and across its wall."""
+THICKNESS = 0.0025
+"""Wall, m."""
+CONDUCTIVITY = 0.03
+"""Effective intracellular conductivity, S/m."""
+VELOCITY = 0.9
+"""m/s (Harrild & Henriquez 2000, Circ Res 87:e25)."""
+UPSTROKE = 4.0
+"""Logistic time scale of depolarisation, ms."""
+
+SINUS_NODE = (-0.25, 0.85, -0.45)
+"""Where on the right atrium activation begins: high and towards the back (unit direction from its centre)."""
+BACHMANN = (-0.55, 0.55, 0.62)
+"""Where on the left atrium it arrives, over Bachmann's bundle."""
+
+# Fibrillation: a few wavelets of 5 to 8 Hz (Petrutiu et al. 2007, Europace 9:466), slower than sinus activation.
+WAVELETS = 3
+FIBRILLATION_RATE = (5.0, 8.0)
+FIBRILLATION_VELOCITY = 0.35
+FIBRILLATION_AMPLITUDE = 25.0
+"""Swing of each wavelet's transmembrane potential, mV."""
+
+
+def atrial_points(hearts: Hearts) -> torch.Tensor:
+    """Nodes (n, 192, 3) in m, the right atrium's before the left's; each a sphere of the atrium's largest volume."""
+    volume = torch.stack([hearts.ra_max, hearts.la_max], dim=1) * 1e-6
+    radius = (3 * volume / (4 * math.pi)) ** (1 / 3)
+    level, turn, depth = grid_cells(SHAPE, hearts.centre)
+    height = 2 * level - 1
+    across = torch.sqrt(1 - height**2)
+    unit = torch.stack(
+        [across * torch.sin(2 * math.pi * turn), height, across * torch.cos(2 * math.pi * turn)], dim=-1
+    )
+    shell = radius[:, :, None, None] * unit + THICKNESS * depth[:, None] * unit
+    return (atria_centres(hearts).flip(1)[:, :, None, :] + shell).flatten(1, 2)
+
+
+def atrial_weights(torso: Torso, points: torch.Tensor) -> torch.Tensor:
+    """Potential at each electrode per volt at each atrial node, (n, 9, nodes)."""
+    potential = transfer(torso, points)
+    halves = []
+    for half_points, half_potential in zip(points.chunk(2, dim=1), potential.chunk(2, dim=2), strict=True):
+        edges, conductance = grid_edges(half_points, SHAPE, True, CONDUCTIVITY, CONDUCTIVITY)
+        halves.append(weights(edges, conductance, half_potential))
+    return torch.cat(halves, dim=2)
+
+
+def atrial_activation(hearts: Hearts, points: torch.Tensor) -> torch.Tensor:
+    """Sinus activation (n, nodes) in ms after the sinus node fires."""
+    right, left = points.chunk(2, dim=1)
+    speed = VELOCITY * hearts.conduction[:, None]
+    sinus, bundle = _towards(right, SINUS_NODE), _towards(left, BACHMANN)
+    delay = (bundle - sinus).norm(dim=-1) / speed
+    times = torch.cat([_arc(right, sinus) / speed, delay + _arc(left, bundle) / speed], dim=1)
+    return 1000 * times
+
+
+def fibrillatory_waves(seed: int, subject: torch.Tensor, points: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Electrode potentials (n, 9, time) in mV of fibrillating atria: wavelets that cross both atria and drift in rate."""
+    kind = {"dtype": weight.dtype, "device": weight.device}
+    time = torch.arange(RAW_SAMPLING_RATE * RECORD_SECONDS, **kind) / RAW_SAMPLING_RATE
+    draws = uniform(seed, subject, "atria.fibrillation", 4 * WAVELETS).to(weight).reshape(-1, WAVELETS, 4)
+    direction = normal(seed, subject, "atria.direction", 3 * WAVELETS).to(weight).reshape(-1, WAVELETS, 3)
+    direction = direction / direction.norm(dim=-1, keepdim=True)
+    low, high = FIBRILLATION_RATE
+    rate = low + (high - low) * draws[..., 0]
+    travel = points.to(weight) @ direction.transpose(1, 2) / FIBRILLATION_VELOCITY
+    phase = 2 * math.pi * (rate[:, None] * travel)
+    drift = 1.5 * torch.sin(2 * math.pi * (0.2 + 0.5 * draws[..., 1:2]) * time + 6.28 * draws[..., 2:3])
+    angle = 2 * math.pi * (rate[..., None] * time + draws[..., 3:4]) + drift
+    # sin(angle - phase) with space and time apart, so that no (nodes, time) array is needed.
+    cosine, sine = weight @ phase.cos(), weight @ phase.sin()
+    return FIBRILLATION_AMPLITUDE * (cosine @ angle.sin() - sine @ angle.cos())
+
+
+def p_wave(weight: torch.Tensor, activation: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """Electrode potentials (n, 9, time) in mV at `time` (time,) ms after the sinus node fires."""
+    depolarised = torch.sigmoid((time - activation[:, :, None]) / UPSTROKE)
+    return AMPLITUDE * weight @ depolarised.to(weight)
+
+
+def _towards(points: torch.Tensor, direction: tuple[float, float, float]) -> torch.Tensor:
+    """The point (n, 1, 3) of a sphere of `points` that lies in `direction` from its centre."""
+    centre = points.mean(dim=1, keepdim=True)
+    unit = torch.tensor(direction, dtype=points.dtype, device=points.device)
+    radius = (points - centre).norm(dim=-1).mean(dim=1)[:, None, None]
+    return centre + radius * unit / unit.norm()
+
+
+def _arc(points: torch.Tensor, site: torch.Tensor) -> torch.Tensor:
+    """Distance (n, nodes) in m along the sphere from `site` (n, 1, 3)."""
+    centre = points.mean(dim=1, keepdim=True)
+    one, other = points - centre, site - centre
+    radius = one.norm(dim=-1)
+    cosine = (one * other).sum(dim=-1) / (radius * other.norm(dim=-1))
+    return radius * torch.acos(cosine.clamp(-1 + 1e-9, 1 - 1e-9))
