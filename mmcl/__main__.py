@@ -45,19 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _setting(options: argparse.Namespace) -> tuple:
-    from mmcl.config import preset, profile
-    from mmcl.paths import Run
-    from mmcl.training.trainer import choose_device
+def _setting(options: argparse.Namespace):
+    from mmcl.setting import open_setting
 
-    run = Run(options.profile, options.cohort, options.seed)
-    return run, profile(options.profile), preset(options.preset), choose_device(options.device)
+    return open_setting(options.profile, options.cohort, options.seed, options.device, options.preset)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
     from mmcl.training.pretraining import pretrain, summary
 
-    for name, value in summary(pretrain(options.arm, *_setting(options))).items():
+    for name, value in summary(pretrain(options.arm, _setting(options))).items():
         print(f"{name}: {value}")
 
 
@@ -65,21 +62,22 @@ def _finetune(options: argparse.Namespace) -> None:
     from mmcl.training.finetuning import finetune
     from mmcl.training.tasks import TASKS
 
-    run, profile, preset, device = _setting(options)
+    setting = _setting(options)
+    downstream = setting.profile.downstream
     for arm in options.arms:
         for task in options.task or TASKS:
-            for few in (profile.downstream.few_labels, None):
-                for seed in profile.downstream.seeds:
-                    outcome = finetune(arm, task, few, run, profile, preset, seed, device)
+            for few in (downstream.few_labels, None):
+                for seed in downstream.seeds:
+                    outcome = finetune(arm, task, few, seed, setting)
                     print(f"{task}: {outcome.stem}")
 
 
 def _embed(options: argparse.Namespace) -> None:
     from mmcl.embedding import embed_folder
 
-    run, profile, preset, device = _setting(options)
-    output = options.output or run.folder / "embeddings.csv"
-    counts = embed_folder(options.folder, output, run, profile, preset, device)
+    setting = _setting(options)
+    output = options.output or setting.run.folder / "embeddings.csv"
+    counts = embed_folder(options.folder, output, setting)
     print(f"{counts['used']} of {counts['found']} records embedded: {output}")
 
 

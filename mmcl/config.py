@@ -1,4 +1,5 @@
-"""Every number of the compendium, as frozen dataclasses: profiles `smoke`, `demo` and `paper`, presets `paper` and `corrected`.
+"""Every number of the compendium, as frozen dataclasses: profiles `smoke`, `demo` and `paper`, presets `paper` and
+`corrected`.
 
 A profile holds sizes and schedules. A preset holds the named choices in which the published code and its mended form
 differ. Both are plain data: the same code runs for all of them.
@@ -31,7 +32,8 @@ DISEASES = ("CAD", "AF", "DM")
 class CohortConfig:
     """Simulated cohort and its raw export.
 
-    `train`, `validation`, `test` count subjects. `odds` multiplies the odds of each disease, 1 being natural prevalence.
+    `train`, `validation`, `test` count subjects. `odds` multiplies the odds of each disease, 1 being natural
+    prevalence.
     The cine has `slices` of `matrix` x `matrix` pixels at `spacing` mm, `frames` over one RR interval.
     """
 
@@ -54,7 +56,9 @@ class CohortConfig:
 
 @dataclass(frozen=True)
 class EcgConfig:
-    """Shape of a model's ECG input: `window` samples at `sampling_rate` Hz, in patches of one lead x `patch` samples."""
+    """Shape of a model's ECG input: `window` samples at `sampling_rate` Hz, in patches of one lead x `patch`
+    samples.
+    """
 
     sampling_rate: int = 500
     window: int = 2500
@@ -258,7 +262,9 @@ PROFILES = {
         decoder=DecoderConfig(width=32, depth=1, heads=4),
         cmr_encoder=CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 16, 32, 64)),
         mdm=MdmRecipe(epochs=3, warmup=1, batch=16, learning_rate=1e-3),
-        mmcl=MmclRecipe(epochs=3, warmup=1, batch=16, learning_rate=5e-4, hidden=64, projection=32, cmr_augmentation=_UPRIGHT),
+        mmcl=MmclRecipe(
+            epochs=3, warmup=1, batch=16, learning_rate=5e-4, hidden=64, projection=32, cmr_augmentation=_UPRIGHT
+        ),
         downstream=DownstreamConfig(
             few_labels=24,
             seeds=(0,),
@@ -277,7 +283,9 @@ PROFILES = {
         decoder=DecoderConfig(width=64, depth=1, heads=4),
         cmr_encoder=_SMALL_CMR_ENCODER,
         mdm=MdmRecipe(epochs=100, warmup=10, batch=128, learning_rate=1e-3),
-        mmcl=MmclRecipe(epochs=22, warmup=2, batch=64, learning_rate=5e-4, hidden=256, projection=64, cmr_augmentation=_UPRIGHT),
+        mmcl=MmclRecipe(
+            epochs=22, warmup=2, batch=64, learning_rate=5e-4, hidden=256, projection=64, cmr_augmentation=_UPRIGHT
+        ),
         downstream=DownstreamConfig(
             seeds=(0,),
             scratch=FinetuneRecipe(epochs=20, warmup=2, patience=5, batch=32, learning_rate=1e-3),

@@ -1,6 +1,7 @@
 """The Python environment: whether it holds what the project needs, and a report of what it holds.
 
-Run as a script (`python mmcl/environment.py`) it needs the standard library alone: it exits with 1 and names what is missing.
+Run as a script (`python mmcl/environment.py`) it needs the standard library alone: it exits with 1 and names what is
+missing.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def report(device: object = "cpu") -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     device = torch.device(device)
-    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
+    accelerator = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} thread(s)"
+    )
     return {"python": platform.python_version(), **versions, "device": f"{device.type}, {accelerator}"}
 
 

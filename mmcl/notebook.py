@@ -1,6 +1,7 @@
 """Run a notebook headless: a percent script in, an executed notebook out, whole or not at all.
 
-`python -m mmcl.notebook NOTEBOOK.py OUTPUT.ipynb name=value ...` sets the parameters named, executes, and moves the result into place only
+`python -m mmcl.notebook NOTEBOOK.py OUTPUT.ipynb name=value ...` sets the parameters named, executes, and moves the
+result into place only
 when every cell has succeeded. A failed run leaves its partial copy beside it as `OUTPUT.failed.ipynb`.
 """
 

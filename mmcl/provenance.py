@@ -7,6 +7,7 @@ Only the standard library is imported, so that make can ask which modules a note
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import os
@@ -102,8 +103,13 @@ def _plain(value: object) -> object:
     return value
 
 
-def _imports(source: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+@functools.cache
+def _imports(source: Path) -> tuple[Path, ...]:
+    return tuple(_imported(ast.parse(source.read_text(encoding="utf-8"))))
+
+
+def _imported(tree: ast.Module) -> Iterator[Path]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -116,6 +122,7 @@ def _imports(source: Path) -> Iterator[Path]:
                 yield from (p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file())
 
 
+@functools.cache
 def _bare_code(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

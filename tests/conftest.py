@@ -50,6 +50,8 @@ def smoke_run(tmp_path_factory):
             "DM": np.arange(n) % 4 == 0,
         }
     ).astype({"DM": int})
+    people["ecg_heart_rate"] = random.normal(65, 10, n)
+    people["ecg_sokolow_lyon"] = random.normal(2.3, 0.6, n)
     shapes = {"ecg": (12, sizes.ecg.record), "cmr": (3, side, side)}
     with StoreWriter(run.store, shapes, {"source": "test"}) as writer:
         writer.append(

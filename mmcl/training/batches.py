@@ -1,4 +1,6 @@
-"""Batches from the store: one read of the memory map per batch, shuffled by seed and epoch, sharded across processes."""
+"""Batches from the store: one read of the memory map per batch, shuffled by seed and epoch, sharded across
+processes.
+"""
 
 from __future__ import annotations
 

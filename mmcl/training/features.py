@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmcl.config import Preset, Profile, fingerprint
+from mmcl.config import Preset, fingerprint
 from mmcl.data.augmentation import first_crop, resize, tiled_crops
 from mmcl.data.store import Store
 from mmcl.evaluation.atomic import atomic_path
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
-from mmcl.paths import Run
 from mmcl.provenance import code_fingerprint, is_finished, write_json
+from mmcl.setting import Setting
 from mmcl.training.pretraining import ecg_encoder_weights, load_module, pretrain, summary
 
 CMR_ARM = "mdm+mmcl"
@@ -52,31 +52,32 @@ def cmr_features(
     return np.concatenate(parts)
 
 
-def ecg_encoder(arm: str, run: Run, profile: Profile, preset: Preset, device: torch.device) -> EcgEncoder:
+def ecg_encoder(arm: str, setting: Setting) -> EcgEncoder:
     """Mean-pooling ECG encoder of a pre-training arm, or of `scratch`: random weights from the run's seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        encoder = EcgEncoder(profile.ecg, profile.encoder)
+        torch.manual_seed(setting.run.seed)
+        encoder = EcgEncoder(setting.profile.ecg, setting.profile.encoder)
     if arm != "scratch":
-        load_pretrained(encoder, ecg_encoder_weights(pretrain(arm, run, profile, preset, device)))
-    return encoder.to(device).eval()
+        load_pretrained(encoder, ecg_encoder_weights(pretrain(arm, setting)))
+    return encoder.to(setting.device).eval()
 
 
-def stored_features(arm: str, run: Run, profile: Profile, preset: Preset, device: torch.device) -> np.ndarray:
+def stored_features(arm: str, setting: Setting) -> np.ndarray:
     """Features (subjects, width) of the whole store by an arm's encoder; `cmr` is the CMR encoder. Computed once."""
+    run, profile, preset, device = setting.run, setting.profile, setting.preset, setting.device
     source = CMR_ARM if arm == "cmr" else arm
-    origin = None if arm == "scratch" else summary(pretrain(source, run, profile, preset, device))["fingerprint"]
+    origin = None if arm == "scratch" else summary(pretrain(source, setting))["fingerprint"]
     store = Store.open(run.store)
     path = run.folder / "features" / f"{arm}.npy"
     code = code_fingerprint("mmcl.training.features")
     mark = fingerprint(arm, origin, run.seed, preset, profile.ecg, profile.encoder, store.meta["checksums"], code)
     if not is_finished(path.with_suffix(".json"), mark):
         if arm == "cmr":
-            folder = pretrain(CMR_ARM, run, profile, preset, device)
+            folder = pretrain(CMR_ARM, setting)
             encoder = load_module(folder, CMR_ARM, profile, preset).model.encoder_imaging
             features = cmr_features(encoder, store.cmr, profile.cmr.image_size, device)
         else:
-            encoder = ecg_encoder(arm, run, profile, preset, device)
+            encoder = ecg_encoder(arm, setting)
             features = ecg_features(encoder, store.ecg, profile.ecg.window, preset, device)
         _save(path, features)
         write_json(path.with_suffix(".json"), {"fingerprint": mark})

@@ -1,6 +1,7 @@
 """Supervised training of an encoder with a linear head, from random or pre-trained weights, and its predictions.
 
-As in pre-training, what is asked for is returned when it is finished and trained when it is not. Arms are those of pre-training, `scratch`
+As in pre-training, what is asked for is returned when it is finished and trained when it is not. Arms are those of
+pre-training, `scratch`
 (the same ECG encoder from random weights) and `cmr` (the CMR encoder from random weights, an upper reference).
 """
 
@@ -22,8 +23,8 @@ from mmcl.data.store import Store
 from mmcl.evaluation.metrics import auroc, pearson_r
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
-from mmcl.paths import Run
 from mmcl.provenance import code_fingerprint
+from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs, generator
 from mmcl.training.pretraining import ARMS, ecg_encoder_weights, pretrain, summary
 from mmcl.training.schedule import layer_scale, parameter_groups, scheduled
@@ -146,9 +147,7 @@ class Supervised(pl.LightningModule):
         return self(crops.flatten(0, 1)).unflatten(0, crops.shape[:2]).mean(dim=1)
 
 
-def finetune(
-    arm: str, task: str, few: int | None, run: Run, profile: Profile, preset: Preset, seed: int, device: torch.device
-) -> Outcome:
+def finetune(arm: str, task: str, few: int | None, seed: int, setting: Setting) -> Outcome:
     """Validation and test predictions of one supervised training; trained now unless finished.
 
     `few` restricts the training labels, None takes all. `seed` is that of the fine-tuning; the pre-training's is the
@@ -156,10 +155,11 @@ def finetune(
     """
     if arm not in (*ARMS, *SUPERVISED):
         raise ValueError(f"unknown arm {arm!r}; expected one of {', '.join((*ARMS, *SUPERVISED))}")
+    run, profile, preset = setting.run, setting.profile, setting.preset
     store = Store.open(run.store)
-    setting = open_task(task, store, few, seed)
+    labelled = open_task(task, store, few, seed)
     recipe = profile.downstream.scratch if arm in SUPERVISED else profile.downstream.finetune
-    start = pretrain(arm, run, profile, preset, device) if arm in ARMS else None
+    start = pretrain(arm, setting) if arm in ARMS else None
     outcome = Outcome(run.predictions / task, arm, "finetune", str(few or "all"), seed)
 
     data = [store.meta["checksums"][name] for name in ("ecg.npy", "cmr.npy", "subjects.csv")]
@@ -170,13 +170,13 @@ def finetune(
 
     def train() -> tuple[np.ndarray, np.ndarray]:
         pl.seed_everything(seed, verbose=False)
-        module = Supervised(arm, setting, profile, preset, recipe, seed)
+        module = Supervised(arm, labelled, profile, preset, recipe, seed)
         if start is not None:
             load_pretrained(module.encoder, ecg_encoder_weights(start))
-        _fit(module, setting, run.folder / "finetuning" / f"{task}-{outcome.stem}", device)
-        return tuple(module.predict_rows(store, rows) for rows in (setting.validation, setting.test))
+        _fit(module, labelled, run.folder / "finetuning" / f"{task}-{outcome.stem}", setting.device)
+        return tuple(module.predict_rows(store, rows) for rows in (labelled.validation, labelled.test))
 
-    return outcome.once(mark, setting, train)
+    return outcome.once(mark, labelled, train)
 
 
 def _fit(module: Supervised, task: Task, folder: Path, device: torch.device) -> None:

@@ -1,6 +1,7 @@
 """Lightning modules of pre-training: masked data modelling (MDM) and multimodal contrastive learning (MMCL).
 
-Augmentation runs on the batch, on its device, from a generator seeded by (seed, epoch, step, rank): a resumed run repeats exactly what an
+Augmentation runs on the batch, on its device, from a generator seeded by (seed, epoch, step, rank): a resumed run
+repeats exactly what an
 uninterrupted one would have done.
 """
 

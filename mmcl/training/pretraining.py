@@ -1,6 +1,7 @@
 """Pre-trained weights on request: finished ones are returned, interrupted ones resumed, others trained.
 
-Notebooks and the command line (`python -m mmcl pretrain ARM`, also under torchrun or SLURM) share this one function. Training arms:
+Notebooks and the command line (`python -m mmcl pretrain ARM`, also under torchrun or SLURM) share this one function.
+Training arms:
 
 | arm | objective | starts from |
 |---|---|---|
@@ -22,8 +23,8 @@ from safetensors.torch import load_file, save_file
 from mmcl.config import Preset, Profile, fingerprint
 from mmcl.data.store import Store
 from mmcl.models.ecg_encoder import load_pretrained
-from mmcl.paths import Run
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
+from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
 from mmcl.training.modules import Contrastive, MaskedModelling, Pretraining
 from mmcl.training.trainer import BEST, LAST, METRICS, make_trainer
@@ -35,7 +36,7 @@ WEIGHTS = "weights.safetensors"
 FINISHED = "finished.json"
 
 
-def pretrain(arm: str, run: Run, profile: Profile, preset: Preset, device: torch.device) -> Path:
+def pretrain(arm: str, setting: Setting) -> Path:
     """Folder with the finished weights of `arm`, trained now if need be.
 
     The folder holds `weights.safetensors` (the whole module at its best validation loss), `last.ckpt`, `best.ckpt`,
@@ -44,12 +45,13 @@ def pretrain(arm: str, run: Run, profile: Profile, preset: Preset, device: torch
     """
     if arm not in ARMS:
         raise ValueError(f"unknown arm {arm!r}; expected one of {', '.join(ARMS)}")
+    run, profile, preset = setting.run, setting.profile, setting.preset
     folder = run.checkpoints / arm
     store = Store.open(run.store)
-    mark = _fingerprint(arm, run, profile, preset, store)
+    mark = _fingerprint(arm, setting, store)
     if is_finished(folder / FINISHED, mark):
         return folder
-    start = pretrain(ARMS[arm][1], run, profile, preset, device) if ARMS[arm][1] else None
+    start = pretrain(ARMS[arm][1], setting) if ARMS[arm][1] else None
 
     folder.mkdir(parents=True, exist_ok=True)
     if not is_finished(folder / "started.json", mark):
@@ -65,7 +67,7 @@ def pretrain(arm: str, run: Run, profile: Profile, preset: Preset, device: torch
     recipe = module.recipe
     fields = ("ecg",) if arm == "mdm" else ("ecg", "cmr")
     train, validation = (StoredPairs(store, store.indices(split), fields) for split in ("train", "validation"))
-    trainer = make_trainer(folder, recipe.epochs, recipe.clip, device, "validation_loss", "min")
+    trainer = make_trainer(folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min")
     last = folder / LAST
     trainer.fit(
         module,
@@ -106,14 +108,15 @@ def history(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / METRICS, index_col="epoch")
 
 
-def _fingerprint(arm: str, run: Run, profile: Profile, preset: Preset, store: Store) -> str:
+def _fingerprint(arm: str, setting: Setting, store: Store) -> str:
+    profile = setting.profile
     objective, start = ARMS[arm]
     recipes = [profile.mdm, profile.decoder] if "mdm" in (objective, start) else []
     if objective == "mmcl":
         recipes += [profile.mmcl, profile.cmr_encoder, profile.cmr]
     data = {name: store.meta["checksums"][name] for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
     code = code_fingerprint("mmcl.training.pretraining")
-    return fingerprint(arm, run.seed, preset, profile.ecg, profile.encoder, recipes, data, code)
+    return fingerprint(arm, setting.run.seed, setting.preset, profile.ecg, profile.encoder, recipes, data, code)
 
 
 def _finish(folder: Path, arm: str, mark: str, epochs: int) -> None:

@@ -1,20 +1,22 @@
 """Predictors fitted on fixed features: linear probes of frozen encoders, and the references without one.
 
-References: `demographics` (age, sex, height, weight, body surface area) and `ecg features` (classical measurements of the ECG), each linear and,
-for the latter, by gradient boosting too. All see the same subjects as the encoders and choose their penalty on validation.
+References: `demographics` (age, sex, height, weight, body surface area) and `ecg features` (classical measurements
+of the ECG), each linear and,
+for the latter, by gradient boosting too. All see the same subjects as the encoders and choose their penalty on
+validation.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from mmcl.config import Preset, Profile, fingerprint
+from mmcl.config import fingerprint
 from mmcl.data.store import Store
 from mmcl.evaluation.probe import LinearProbe, fit_logistic, fit_ridge
 from mmcl.evaluation.references import boosted_scores, demographic_features, fill_missing
 from mmcl.paths import Run
 from mmcl.provenance import code_fingerprint
+from mmcl.setting import Setting
 from mmcl.training.features import stored_features
 from mmcl.training.tasks import Outcome, Task, open_task
 
@@ -22,12 +24,11 @@ REFERENCES = {"demographics": ("linear",), "ecg features": ("linear", "boosted")
 """Reference -> modes it is fitted in."""
 
 
-def probe(
-    arm: str, task: str, few: int | None, run: Run, profile: Profile, preset: Preset, device: torch.device
-) -> Outcome:
-    """Predictions of a linear probe on the frozen features of an arm (`scratch`: random weights; `cmr`: CMR encoder)."""
-    features = stored_features(arm, run, profile, preset, device)
-    return _fit(arm, "probe", features, task, few, run)
+def probe(arm: str, task: str, few: int | None, setting: Setting) -> Outcome:
+    """Predictions of a linear probe on the frozen features of an arm (`scratch`: random weights; `cmr`: CMR
+    encoder).
+    """
+    return _fit(arm, "probe", stored_features(arm, setting), task, few, setting.run)
 
 
 def reference(name: str, mode: str, task: str, few: int | None, run: Run) -> Outcome:
@@ -49,12 +50,22 @@ def fitted_probe(arm: str, task: str, run: Run) -> LinearProbe:
 
 
 def _fit(arm: str, mode: str, features: np.ndarray, task: str, few: int | None, run: Run) -> Outcome:
-    setting = open_task(task, Store.open(run.store), few, run.seed)
+    labelled = open_task(task, Store.open(run.store), few, run.seed)
     outcome = Outcome(run.predictions / task, arm, mode, str(few or "all"), run.seed)
     code = code_fingerprint("mmcl.training.probing")
-    mark = fingerprint(arm, mode, task, few, run.seed, code, float(np.nansum(features)), features.shape, setting.store.meta["checksums"])
+    mark = fingerprint(
+        arm,
+        mode,
+        task,
+        few,
+        run.seed,
+        code,
+        float(np.nansum(features)),
+        features.shape,
+        labelled.store.meta["checksums"],
+    )
     compute = _boosted if mode == "boosted" else _linear
-    return outcome.once(mark, setting, lambda: compute(features, setting, outcome, run))
+    return outcome.once(mark, labelled, lambda: compute(features, labelled, outcome, run))
 
 
 def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> tuple[np.ndarray, np.ndarray]:

@@ -41,7 +41,8 @@ def parameter_groups(
 
 
 def layer_scale(name: str, depth: int, decay: float) -> float:
-    """Layer-wise learning-rate factor of an ECG encoder's parameter: `decay` to the power of its distance from the head.
+    """Layer-wise learning-rate factor of an ECG encoder's parameter: `decay` to the power of its distance from the
+    head.
 
     Embeddings are layer 0, block i is layer i + 1, the norms and the head are layer depth + 1 (Bao et al. 2022, BEiT).
     """

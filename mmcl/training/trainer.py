@@ -17,15 +17,6 @@ from mmcl.provenance import write_text
 LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
 
 
-def choose_device(name: str) -> torch.device:
-    """"auto", "cpu" or "cuda" to a device; ValueError when CUDA is asked for and absent."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"unknown device {name!r}; expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but PyTorch finds no CUDA device")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 class EpochLog(Callback):
     """One row per epoch in `metrics.csv`, and a printed line where nobody watches a bar (a notebook, a log file).
 

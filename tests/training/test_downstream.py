@@ -8,12 +8,17 @@ import torch
 
 from mmcl.config import preset, profile
 from mmcl.data.store import Store
+from mmcl.setting import open_setting
 from mmcl.training.finetuning import Supervised, finetune
 from mmcl.training.probing import fitted_probe, probe, reference
 from mmcl.training.tasks import open_task
 
-CPU = torch.device("cpu")
 PROFILE, PRESET = profile("smoke"), preset("corrected")
+
+
+@pytest.fixture
+def setting(smoke_run):
+    return open_setting("smoke", device="cpu")
 
 
 @pytest.fixture
@@ -63,8 +68,8 @@ def test_one_batch_is_overfitted(store, arm):
     assert loss.item() < 0.2 * first
 
 
-def test_finetuning_writes_predictions_of_validation_and_test_once(smoke_run, store):
-    arguments = ("scratch", "phenotypes", None, smoke_run, PROFILE, PRESET, 0, CPU)
+def test_finetuning_writes_predictions_of_validation_and_test_once(setting, store):
+    arguments = ("scratch", "phenotypes", None, 0, setting)
     outcome = finetune(*arguments)
     test = outcome.load("test")
     assert list(test.subject) == list(store.subjects["subject"].iloc[store.indices("test")])
@@ -77,17 +82,17 @@ def test_finetuning_writes_predictions_of_validation_and_test_once(smoke_run, st
     assert len(outcome.load("validation").subject) == 8
 
 
-def test_risk_scores_are_probabilities(smoke_run):
-    score = finetune("scratch", "risk", 12, smoke_run, PROFILE, PRESET, 0, CPU).load().score
+def test_risk_scores_are_probabilities(setting):
+    score = finetune("scratch", "risk", 12, 0, setting).load().score
     assert ((score > 0) & (score < 1)).all()
 
 
-def test_a_probe_can_be_used_again(smoke_run, store):
+def test_a_probe_can_be_used_again(setting, store):
     from mmcl.training.features import stored_features
 
-    outcome = probe("scratch", "phenotypes", None, smoke_run, PROFILE, PRESET, CPU)
-    features = stored_features("scratch", smoke_run, PROFILE, PRESET, CPU)
-    again = fitted_probe("scratch", "phenotypes", smoke_run).predict(features[store.indices("test")])
+    outcome = probe("scratch", "phenotypes", None, setting)
+    features = stored_features("scratch", setting)
+    again = fitted_probe("scratch", "phenotypes", setting.run).predict(features[store.indices("test")])
     np.testing.assert_allclose(outcome.load().score, again, rtol=1e-6)
 
 

@@ -1,0 +1,46 @@
+"""What every step of a run shares: its folders, its numbers, its choices and its device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mmcl.config import Preset, Profile, preset, profile
+from mmcl.paths import Run
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run. `open_setting` makes it from names."""
+
+    run: Run
+    profile: Profile
+    preset: Preset
+    device: torch.device
+
+    @property
+    def footer(self) -> str:
+        """Where a figure's data come from, to be printed on it."""
+        return f"{self.run.cohort} cohort, {self.profile.name} profile, seed {self.run.seed}"
+
+
+def open_setting(
+    profile_name: str = "demo",
+    cohort: str = "simulated",
+    seed: int = 0,
+    device: str = "auto",
+    choices: str = "corrected",
+) -> Setting:
+    """The run of a profile, cohort, seed, device ("auto", "cpu", "cuda") and preset; ValueError for an unknown name."""
+    numbers = profile(profile_name)
+    return Setting(Run(profile_name, cohort, seed), numbers, preset(choices), choose_device(device))
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto", "cpu" or "cuda" to a device; ValueError when CUDA is asked for and absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but PyTorch finds no CUDA device")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

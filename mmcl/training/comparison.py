@@ -1,0 +1,115 @@
+"""The comparison: every arm and reference on one task, with few and with all labels, and the table of its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mmcl.data.store import Store
+from mmcl.evaluation.adjusted import adjusted_diseases, adjusted_phenotypes
+from mmcl.evaluation.metrics import DISEASE_METRICS, PHENOTYPE_METRICS
+from mmcl.evaluation.predictions import Predictions
+from mmcl.evaluation.references import demographic_features, fill_missing
+from mmcl.evaluation.tables import compare_predictions, score_predictions
+from mmcl.paths import Run
+from mmcl.setting import Setting
+from mmcl.training.finetuning import finetune
+from mmcl.training.pretraining import ARMS
+from mmcl.training.probing import REFERENCES, probe, reference
+from mmcl.training.tasks import Outcome, open_task
+
+ENCODERS = ("scratch", *ARMS, "cmr")
+"""Probed and fine-tuned: `scratch` is a random start, `cmr` the CMR encoder (probed: contrastive; fine-tuned:
+supervised).
+"""
+
+METHOD = "mdm+mmcl"
+"""The arm that all others are compared with, as paired differences."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One predictor: its outcomes by training seed."""
+
+    arm: str
+    mode: str
+    labels: str
+    outcomes: dict[int, Outcome]
+
+    def load(self, split: str) -> dict[int, Predictions]:
+        return {seed: outcome.load(split) for seed, outcome in self.outcomes.items()}
+
+
+def compare(task: str, setting: Setting) -> list[Entry]:
+    """All predictors of `task`, trained or fitted now unless they are finished."""
+    run, downstream = setting.run, setting.profile.downstream
+    entries = []
+    for few in (downstream.few_labels, None):
+        labels = str(few or "all")
+        for arm in ENCODERS:
+            entries.append(Entry(arm, "probe", labels, {run.seed: probe(arm, task, few, setting)}))
+            tuned = {seed: finetune(arm, task, few, seed, setting) for seed in downstream.seeds}
+            entries.append(Entry(arm, "finetune", labels, tuned))
+        for name, modes in REFERENCES.items():
+            for mode in modes:
+                entries.append(Entry(name, mode, labels, {run.seed: reference(name, mode, task, few, run)}))
+    return entries
+
+
+def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
+    """Result rows of all `entries` on the test subjects: plain, adjusted, and paired differences from METHOD.
+
+    Adjusted rows are beyond age, sex and body size: metrics "partial R2" and "partial r" of a phenotype, "AUROC gain"
+    of a disease. Rows with a `reference` hold METHOD (in the same mode with the same labels) less that arm.
+    """
+    run = setting.run
+    metrics = DISEASE_METRICS if task == "risk" else PHENOTYPE_METRICS
+    tables = []
+    for number, entry in enumerate(entries):
+        names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
+        random = np.random.default_rng([run.seed, number])
+        resamples = setting.profile.downstream.bootstrap
+        tables.append(score_predictions(entry.load("test"), metrics, resamples, random, **names))
+        tables.append(_adjusted(entry, task, run, resamples, random, names))
+        if entry.arm == METHOD:
+            for other in entries:
+                if other.labels == entry.labels and other.arm != METHOD and _comparable(entry.mode, other):
+                    tables.append(
+                        compare_predictions(
+                            entry.load("test"), other.load("test"), metrics[:2], resamples, random,
+                            reference=_named(other), **names,
+                        )
+                    )  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
+
+
+def _comparable(mode: str, other: Entry) -> bool:
+    return other.mode == mode or other.arm in REFERENCES
+
+
+def _named(entry: Entry) -> str:
+    """A reference's name with the mode it was fitted in, where it has several."""
+    return f"{entry.arm} ({entry.mode})" if len(REFERENCES.get(entry.arm, ())) > 1 else entry.arm
+
+
+def _adjusted(
+    entry: Entry, task: str, run: Run, resamples: int, random: np.random.Generator, names: dict[str, str]
+) -> pd.DataFrame:
+    store = Store.open(run.store)
+    labelled = open_task(task, store)
+    demographics = demographic_features(store.subjects).to_numpy(dtype=np.float64)
+    train, validation, test = fill_missing(
+        *(demographics[rows] for rows in (labelled.train, labelled.validation, labelled.test))
+    )
+    truth = labelled.labels[labelled.train]
+    pairs = {seed: (outcome.load("validation"), outcome.load("test")) for seed, outcome in entry.outcomes.items()}
+    adjust = adjusted_diseases if labelled.is_risk else adjusted_phenotypes
+    adjusted = {seed: adjust(train, truth, validation, held, test, final) for seed, (held, final) in pairs.items()}
+    if labelled.is_risk:
+        both, alone = ({seed: pair[k] for seed, pair in adjusted.items()} for k in (0, 1))
+        gain = compare_predictions(both, alone, ("AUROC",), resamples, random, reference="demographics", **names)
+        return gain.assign(metric="AUROC gain", reference="")
+    table = score_predictions(adjusted, ("R2", "r"), resamples, random, **names)
+    return table.assign(metric="partial " + table["metric"])

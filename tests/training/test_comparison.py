@@ -1,0 +1,26 @@
+"""The table of the comparison: which cells it has and what its adjusted and paired rows mean."""
+
+import numpy as np
+import pytest
+
+from mmcl.setting import open_setting
+from mmcl.training.comparison import ENCODERS, METHOD, compare, score
+
+
+@pytest.mark.slow
+def test_every_cell_is_there_and_differences_are_of_the_plain_scores(smoke_run):
+    setting = open_setting("smoke", device="cpu")
+    entries = compare("phenotypes", setting)
+    few = str(setting.profile.downstream.few_labels)
+    cells = {(entry.arm, entry.mode, entry.labels) for entry in entries}
+    assert cells >= {(arm, mode, n) for arm in ENCODERS for mode in ("probe", "finetune") for n in (few, "all")}
+    assert ("demographics", "linear", "all") in cells
+
+    table = score(entries, "phenotypes", setting)
+    table = table[table["target"].eq("LVM") & table["labels"].eq("all")].set_index(["arm", "mode", "metric"])
+    plain = table[table["reference"].eq("")]["value"]
+    paired = table[table["reference"].eq("scratch")]["value"]
+    for metric in ("r", "R2"):
+        expected = plain[METHOD, "probe", metric] - plain["scratch", "probe", metric]
+        np.testing.assert_allclose(paired[METHOD, "probe", metric], expected, atol=1e-9)
+    assert plain["demographics", "linear", "partial R2"] < 0.2
