@@ -1,9 +1,10 @@
 """Shape of the ventricles and its motion: the one geometry that images, masks, phenotypes and ECG share.
 
-The left ventricle is a truncated prolate ellipsoid along its long axis. `level` runs from the base plane (0) to the apex
-(1), `angle` around the axis as in a short-axis image: 0 lateral (image right), pi/2 anterior (up), pi septal (left),
-3 pi/2 inferior; `depth` from endocardium (0) to epicardium (1). The material point (level, angle, depth) of the relaxed
-heart lies at height level (length + depth apex) below the base plane and at radius (radius + depth thickness) f(level).
+The left ventricle is a truncated prolate ellipsoid along its long axis. `level` runs from the base plane (0) to the
+apex (1), `angle` around the axis as in a short-axis image: 0 lateral (image right), pi/2 anterior (up), pi septal
+(left), 3 pi/2 inferior; `depth` from endocardium (0) to epicardium (1). The material point (level, angle, depth) of the
+relaxed heart lies at height level (length + depth apex) below the base plane and at radius
+(radius + depth thickness) f(level).
 
 Motion: the base descends towards a still apex by `shortening`; at every place the mid-wall ring shortens by
 `contraction`; the wall thickens so that its volume is kept but for the blood squeezed out of it. The right ventricle is
@@ -39,7 +40,7 @@ SEGMENT_LEVEL = (0.175,) * 6 + (0.5,) * 6 + (0.785,) * 4
 SEGMENT_ANGLE = tuple(math.radians((90 + 60 * k) % 360) for k in range(6)) * 2 + tuple(
     math.radians((90 + 90 * k) % 360) for k in range(4)
 )
-"""Angle of each AHA segment's centre: 1 anterior, 2 anteroseptal, 3 inferoseptal, 4 inferior, 5, 6 lateral; 13-16 likewise."""
+"""Angle of each AHA segment's centre: 1 and 7 anterior, then counter-clockwise by way of the septum; likewise 13-16."""
 
 RING = (0,) * 6 + (1,) * 6 + (2,) * 4
 """Band of each segment: basal, mid-cavity, apical."""
@@ -52,9 +53,10 @@ PROFILE_AREA = 1 - ((1 - EQUATOR) ** 3 + EQUATOR**3) / 3 / (1 - EQUATOR) ** 2
 class Shape:
     """Geometry of both ventricles at end-diastole and its peak motion; metres, tensors (n,) unless said.
 
-    `length` endocardial, base plane to apex; `radius` endocardial, at the equator; `thickness` (n, 16); `apex` thickness
-    of the apical cap; `contraction` (n, 16) mid-wall circumferential strain at end-systole (negative); `shortening`
-    longitudinal strain (negative); `rv_relaxed`, `rv_contracted` greatest depth of the crescent at both ends of systole.
+    `length` endocardial, base plane to apex; `radius` endocardial, at the equator; `thickness` (n, 16); `apex`
+    thickness of the apical cap; `contraction` (n, 16) mid-wall circumferential strain at end-systole (negative);
+    `shortening` longitudinal strain (negative); `rv_relaxed`, `rv_contracted` greatest depth of the crescent at
+    end-diastole and end-systole.
     """
 
     length: torch.Tensor
@@ -103,7 +105,7 @@ def interpolate(values: torch.Tensor, level: torch.Tensor, angle: torch.Tensor) 
 
 
 def segment_of(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Index 0-15 of the AHA segment at (`level`, `angle`), -1 in the apical cap and above the base; int64, broadcast."""
+    """Index 0-15 of the AHA segment at `level` and `angle` (broadcast), -1 in the apical cap and above the base."""
     turn = torch.remainder(angle - math.pi / 2, 2 * math.pi) / (2 * math.pi)
     six, four = (torch.remainder(torch.floor(turn * k + 0.5), k).long() for k in (6, 4))
     index = torch.where(level < BAND_EDGES[1], six, torch.where(level < BAND_EDGES[2], six + 6, four + 12))
@@ -111,7 +113,7 @@ def segment_of(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
 
 
 def height_of(shape: Shape, level: torch.Tensor, phase: float) -> torch.Tensor:
-    """Height (n, planes) below the relaxed base plane at which the epicardial `level` (planes,) lies at `phase` (0 ED, 1 ES)."""
+    """Height (n, planes) m below the relaxed base plane of the epicardial `level` (planes,) at `phase` (0 ED, 1 ES)."""
     top = (shape.length + shape.apex)[:, None]
     return top - top * (1 - level) * (1 + shape.shortening[:, None] * phase)
 
@@ -142,13 +144,13 @@ def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: tor
 
 
 def free_wall(shape: Shape, cut: Contours, phase: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Radii (n, planes, angles) of the right ventricular endocardium around `cut`; the epicardium where there is none."""
+    """Radii (n, planes, angles) of the right ventricle's free wall around `cut`; the epicardium where there is none."""
     depth = shape.rv_relaxed[:, None] + (shape.rv_contracted - shape.rv_relaxed)[:, None] * phase
     return cut.epi + depth[..., None] * crescent(cut.level, angle)
 
 
 def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Relative depth (n, planes, angles) of the right ventricle at `level` (n, planes) and `angle` (angles,); 0 off the septum."""
+    """Relative depth (n, planes, angles) of the right ventricle at `level` (n, planes) and `angle` (angles,)."""
     reach = (level / RV_TIP).clamp(0, 1)[..., None]
     turn = torch.remainder(angle - RV_CENTRE + math.pi, 2 * math.pi) - math.pi
     across = turn / torch.lerp(

@@ -15,23 +15,26 @@ from mmcl.simulation.anatomy import Shape
 from mmcl.simulation.heart import Hearts
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.scene import receive, render_scene, texture_bank, windows
+from mmcl.simulation.scene import receive, render_scene, windows
 from mmcl.simulation.short_axis import draw_heart, heart_window, trace_borders
 
 # Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
 SLICE_DISTANCE, STACK = 10.0, 100.0  # UK Biobank protocol (Petersen 2016); least reach of a stack
 HEART_RIGHT, HEART_SD = 11.0, 5.0  # of the left ventricle right of the image's middle; spread in both directions
 HEART_UP = 0.2  # pixels up per pixel of matrix beyond 100: the heart lies high in a full field of view
-PLANNING_SD, BREATH_SD, BREATH_DEPTH_SD = 3.0, 1.3, 1.0  # error of the stack's place; of a slice in plane and through it
+PLANNING_SD, BREATH_SD, BREATH_DEPTH_SD = 3.0, 1.3, 1.0  # error of the stack's depth; of a slice in and through plane
 SYSTOLE, SYSTOLE_PER_RATE = 0.476, -0.0021  # s; s per beat/min: Weissler 1968, aortic closure less 70 ms
 ATRIAL_SHARE, ATRIAL_PER_YEAR = 0.25, 0.006  # of filling at 60 years; absent in AF
 
 
 @dataclass(frozen=True)
 class Cine:
-    """`images`, `labels` (n, slices, frames, rows, columns) uint8, base to apex; labels 0 background, 1 right ventricle,
-    2 myocardium, 3 left ventricular cavity (with papillary muscles), 4 scar; `ed_frame` 0; `es_frame` (n,) int64 index
-    in the full cine; `slice_distance` mm between slices."""
+    """Cines of a batch.
+
+    `images`, `labels` (n, slices, frames, rows, columns) uint8, base to apex; labels 0 background, 1 right ventricle,
+    2 myocardium, 3 left ventricular cavity (with papillary muscles), 4 scar; `ed_frame` 0; `es_frame` (n,) int64, index
+    in the full cine; `slice_distance` mm between slices.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -41,7 +44,7 @@ class Cine:
 
 
 def beat_phase(hearts: Hearts, frames: int) -> torch.Tensor:
-    """Contraction (n, frames) from 0 at end-diastole (frame 0) to 1 at end-systole, at equal steps over the RR interval."""
+    """Contraction (n, frames), 0 at end-diastole (frame 0) to 1 at end-systole, at equal steps over the RR interval."""
     beat = (60 / hearts.heart_rate)[:, None]
     time = torch.arange(frames, dtype=beat.dtype, device=beat.device) / frames * beat
     systole = (SYSTOLE + SYSTOLE_PER_RATE * hearts.heart_rate)[:, None]
@@ -103,7 +106,7 @@ def _render(
 
     borders = trace_borders(seed, hearts, shape, height, phase, index)
     offset = uniform(seed, people.subject, "tissue texture", cohort.slices)[:, index]
-    texture = windows(texture_bank(str(device), 1.2, "fine"), offset, cohort.matrix, cohort.matrix)
+    texture = windows("fine", offset, cohort.matrix, cohort.matrix)
     size = 1000 * (shape.radius + shape.thickness.mean(1))
     scene = render_scene(seed, people, texture, size, x, y, depth)
     rows, columns = heart_window(borders, x, y)
@@ -123,14 +126,15 @@ def _render(
 def _pixel_grid(
     seed: int, people: People, cohort: CohortConfig, index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Millimetres right (n, slices, columns) and up (n, slices, rows) of the ventricle's centre, and depth error (n, slices)."""
+    """Mm right (n, slices, columns) and up (n, slices, rows) of the ventricle's centre; depth errors (n, slices)."""
     place = HEART_SD * normal(seed, people.subject, "place in image", 2).clamp(-2.5, 2.5)
     breath = normal(seed, people.subject, "breath hold", 3 * cohort.slices).clamp(-2.5, 2.5)
     breath = breath.reshape(-1, cohort.slices, 3)[:, index]
     right = HEART_RIGHT + place[:, :1] + BREATH_SD * breath[..., 0]
     up = HEART_UP * cohort.spacing * max(0, cohort.matrix - 100) + place[:, 1:] + BREATH_SD * breath[..., 1]
     pixel = (torch.arange(cohort.matrix, device=index.device) - (cohort.matrix - 1) / 2) * cohort.spacing
-    return (pixel - right[..., None]).float(), (-pixel - up[..., None]).float(), (BREATH_DEPTH_SD * breath[..., 2]).float()
+    depth = BREATH_DEPTH_SD * breath[..., 2]
+    return (pixel - right[..., None]).float(), (-pixel - up[..., None]).float(), depth.float()
 
 
 def _take(hearts: Hearts, part: slice) -> Hearts:

@@ -69,8 +69,8 @@ class Hearts:
 
     `heart_rate` /min; `conduction` velocity factor about 1; volumes `lv_edv` .. `ra_min` ml; `lv_mass` g;
     `wall_thickness` (n, 16) mm at end-diastole; `ecc`, `err` (n, 16), `ell` (n, 6) signed fractions at end-systole;
-    `transmurality` (n, 16) depth of scar from the endocardium, `viability` (n, 16), both 0-1; `segment_delay` (n, 16) ms
-    by which endocardial activation is late; `centre` (n, 3) m, middle of the cavity's long axis in torso coordinates
+    `transmurality` (n, 16) depth of scar from the endocardium, `viability` (n, 16), both 0-1; `segment_delay` (n, 16)
+    ms by which endocardial activation is late; `centre` (n, 3) m, middle of the cavity's long axis in torso coordinates
     (x left, y up, z anterior); `axis` (n, 3) unit vector base to apex; `roll` rad about it; `shape` the geometry.
     """
 
@@ -217,7 +217,7 @@ def segment_area(hearts: Hearts, levels: int = 60, angles: int = 72) -> torch.Te
 
 
 def _pose(seed: int, people: People) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Centre (n, 3), axis (n, 3) and roll (n,) in the torso; a short, heavy body has a higher, more horizontal heart."""
+    """Centre (n, 3), axis (n, 3) and roll (n,) in the torso; a stocky body has a higher, more horizontal heart."""
     draw = normal(seed, people.subject, "pose", 6).clamp(-2.5, 2.5)
     tallness = (people.height - by_sex(people.female, HEIGHT_MEAN)) / 0.065
     habitus = (((people.bmi - 26.5) / 4.3 - 0.5 * tallness) / 1.1).clamp(-2.5, 2.5)

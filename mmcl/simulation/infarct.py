@@ -14,7 +14,7 @@ TERRITORIES = ((1, 2, 7, 8, 13, 14), (3, 4, 9, 10, 15), (5, 6, 11, 12, 16))
 """AHA segments supplied by LAD, RCA and LCX (Cerqueira et al. 2002, Circulation 105:539)."""
 
 SHARED = {9: (0, 0.45), 15: (0, 0.30), 16: (0, 0.20), 3: (0, 0.10), 12: (0, 0.25), 4: (2, 0.12), 10: (2, 0.15)}
-"""Segments that another artery often supplies, with its chance; directions Pereztol-Valdes 2005, JASE 18:1029, effective."""
+"""Segments that another artery often supplies, with its chance; directions Pereztol-Valdes 2005, JASE 18:1029."""
 
 ISCHAEMIA_ONLY, STUNNED_ONLY = (
     0.42,
@@ -42,7 +42,7 @@ class WallDisease:
 
 
 def supplied_by(seed: int, subject: torch.Tensor) -> torch.Tensor:
-    """Artery (0 LAD, 1 RCA, 2 LCX) that supplies each segment in each subject: int64 (n, 16), with individual variation."""
+    """Artery (0 LAD, 1 RCA, 2 LCX) that supplies each segment: int64 (n, 16), with individual variation."""
     usual = torch.empty(16, dtype=torch.int64, device=subject.device)
     for artery, segments in enumerate(TERRITORIES):
         usual[[k - 1 for k in segments]] = artery
@@ -57,7 +57,7 @@ def diseased_wall(seed: int, people: People) -> WallDisease:
     """Scar and stunning of each subject's wall; a heart without CAD has none.
 
     Severity varies from no visible change, through stunning, to a large transmural infarct. An infarct takes the
-    segments of the territory in an individual order and thins out towards its edge; the rest of the territory is stunned.
+    segments of the territory in an individual order and thins out towards its edge; the rest is stunned.
     """
     subject = people.subject
     draw = uniform(seed, subject, "infarct", 6)

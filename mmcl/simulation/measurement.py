@@ -28,7 +28,7 @@ def segment_strain(shape: Shape) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 
 def longitudinal_strain(shape: Shape, points: int = 9) -> torch.Tensor:
-    """Change of the mid-wall's length in a long-axis plane from end-diastole to end-systole, (n, 6) signed fractions."""
+    """Change of the mid-wall's length in a long-axis plane from end-diastole to end-systole, (n, 6) fractions."""
     angle = torch.tensor([span[0] for span in ELL_SPANS], dtype=torch.float64, device=shape.length.device)
     strains = []
     for k, (_, first, last) in enumerate(ELL_SPANS):

@@ -29,7 +29,7 @@ DENSITY = 1.05  # g/ml, myocardium
 # Correlations of standard scores within a sex (effective; they give pooled EDV-BSA 0.6, mass-volume 0.65).
 EDV_ON_BSA, EDV_ON_AGE = 0.34, -0.12
 MASS_ON_BSA, MASS_ON_AGE, MASS_ON_EDV = 0.27, -0.04, 0.38
-BSA_MEAN, BSA_SD = (1.97, 1.73), (0.15, 0.16)  # m2, healthy subjects of the population model
+BSA_MEAN, BSA_SD = (1.957, 1.694), (0.150, 0.145)  # m2, healthy subjects of the population model
 RV_EF_ON_SV = 0.40
 ATRIUM_ON_EDV, ATRIUM_ON_BSA = 0.40, 0.15
 
@@ -41,7 +41,7 @@ CONDUCTION_SD, CONDUCTION_DILATED = (
     0.25,
 )  # spread of velocity; slowing per unit of relative dilatation over 1.3; assumed
 
-# Relative thickness and contraction of segments 1-16: septum thick, lateral wall and apex contract most (Bai 2020, effective).
+# Relative thickness and contraction of segments 1-16: septum thick, lateral wall and apex contract most; effective.
 THICKNESS = (1.00, 1.14, 1.14, 1.02, 0.95, 0.93, 0.96, 1.06, 1.08, 1.00, 0.92, 0.90, 0.95, 1.00, 0.95, 0.91)
 CONTRACTION = (0.98, 0.88, 0.86, 0.98, 1.05, 1.05, 1.00, 0.92, 0.92, 1.01, 1.08, 1.08, 1.02, 0.97, 1.03, 1.06)
 THICKNESS_SD, CONTRACTION_SD = 0.05, 0.07  # individual variation of a segment, effective
@@ -130,7 +130,7 @@ def relaxed_shape(
 def contracting_shape(
     seed: int, people: People, shape: Shape, fraction: torch.Tensor, score: torch.Tensor, disease: WallDisease
 ) -> Shape:
-    """Add motion: contraction that gives ejection `fraction` in a healthy wall, then lost where the wall is not viable."""
+    """Add motion: contraction that gives ejection `fraction` in a healthy wall, lost where it is not viable."""
     vigour = 0.5 * score[:, 0] + _rest(0.5) * score[:, 1]
     shortening = by_sex(people.female, SHORTENING[0]) - SHORTENING[1] * vigour
     shortening = shortening * torch.where(people.hypertension, HYPERTENSION_SHORTENING, 1.0)
@@ -178,7 +178,7 @@ def atrial_volumes(seed: int, people: People, size: torch.Tensor, body: torch.Te
 
 
 def activation_delay(seed: int, people: People, disease: WallDisease) -> torch.Tensor:
-    """Lateness (n, 16) in ms: scars conduct slowly; left bundle branch block runs from the septum to the lateral wall."""
+    """Lateness (n, 16) in ms: scars conduct slowly; left bundle branch block reaches the lateral wall last."""
     angle = torch.tensor(SEGMENT_ANGLE, dtype=torch.float64, device=people.age.device)
     block = LBBB_DELAY + LBBB_LATERAL * torch.cos(angle)
     delay = SCAR_DELAY * disease.transmurality + torch.where(people.lbbb[:, None], block, 0.0)

@@ -27,7 +27,7 @@ HYPERTENSION_THRESHOLD, TREATMENT_EFFECT = (
 )  # mmHg of usual pressure, giving about 30 %; fall on drugs, effective
 DIASTOLIC = (30.0, 0.36, 6.0)  # mmHg: intercept, share of systolic, SD; effective
 
-# Log odds: intercept (set for 6, 3 and 6 % at odds of 1), then per decade from 60, male, hypertension, diabetes, CAD, 5 BMI.
+# Log odds: intercept (set for 6, 3 and 6 % at odds of 1), then per decade from 60, male, disease, 5 units of BMI.
 CAD_RISK = {
     "intercept": -3.97,
     "age": 0.65,
@@ -92,7 +92,7 @@ class People:
 
     @property
     def healthy(self) -> torch.Tensor:
-        """Free of every disease and block that the model knows, and of obesity: the reference group of Petersen (2017)."""
+        """Free of every disease and block, and of obesity, as the reference group of Petersen (2017)."""
         ill = self.hypertension | self.cad | self.af | self.dm | self.lbbb | self.rbbb
         return ~ill & (self.bmi < 30)
 

@@ -1,4 +1,4 @@
-"""What surrounds the heart in a short-axis cine, and what the scanner adds: tissues at rest, coil shading, noise, artefacts.
+"""What surrounds the heart in a short-axis cine, and what the scanner adds: shading, noise and artefacts.
 
 Signals are relative to full scale (1), with the order of balanced steady-state free precession: fat and blood bright,
 liver and spleen mid, muscle dark, lung and air black.
@@ -15,7 +15,7 @@ from mmcl.simulation.random import normal, uniform
 
 # Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
 FAT, MUSCLE, LIVER, ABDOMEN, LUNG, AIR = 0.84, 0.20, 0.24, 0.44, 0.05, 0.01  # signals
-WALL_LEFT, WALL_LEFT_SD, WALL_NEARER = 89.0, 6.0, 1.5  # left ventricle's centre to inner chest wall; nearer per cm to apex
+WALL_LEFT, WALL_LEFT_SD, WALL_NEARER = 89.0, 6.0, 1.5  # ventricle's centre to inner chest wall; nearer per cm to apex
 CHEST_SEMI_AXES = (125.0, 165.0)  # of the elliptic cut through the trunk
 CHEST_MUSCLE, CHEST_FAT, FAT_PER_BMI = 11.0, 12.0, 1.0  # thickness; more fat per unit of BMI over 24
 DIAPHRAGM_GAP, DIAPHRAGM_SD, DIAPHRAGM_CURVE = 4.0, 3.5, 0.0022  # below the left ventricle; curvature per mm
@@ -23,37 +23,52 @@ DIAPHRAGM_RISE = 1.1  # towards the apex, mm per cm of slice position
 AORTA, AORTA_RADIUS, AORTA_BLOOD, AORTA_DEPTH = (50.0, -46.0), 11.0, 0.66, 15.0  # descending; seen up to this depth
 EDGE = 2.4  # width of the transition between tissues
 TEXTURE_SIDE = 512  # pixels of the periodic texture and noise banks
+TEXTURES = {"fine": 1.2, "coarse": 5.0, "noise": 0.45, "trabeculae": 2.5, "fat": 6.0}  # smoothing in pixels
 SHADING, SHADING_SD = 0.34, 0.12  # fall of signal over 100 mm from the surface coil in front
 NOISE, NOISE_RANGE = 0.022, (0.7, 1.9)  # SD relative to full scale; range of a factor per subject
 GAIN_RANGE = (0.84, 1.08)
-BANDING_SHARE, GHOST_SHARE = 0.06, 0.05  # share of subjects with an off-resonance band, with respiratory ghosts; assumed
+BANDING_SHARE, GHOST_SHARE = 0.06, 0.05  # subjects with an off-resonance band, with respiratory ghosts; assumed
+
+
+def windows(texture: str, offset: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Cut windows (..., rows, columns) out of the periodic bank `texture` (a key of TEXTURES).
+
+    `offset` (...), uniform numbers in (0, 1), places them; each window has about mean 0 and SD 1, float32.
+    """
+    row, column = _start(offset)
+    tiled = _tiled_bank(texture, str(offset.device), rows, columns)
+    return tiled.unfold(0, rows, 1).unfold(1, columns, 1)[row, column]
+
+
+def ring(texture: str, offset: torch.Tensor, angle: torch.Tensor, radius: float) -> torch.Tensor:
+    """Sample a bank on circles of `radius` pixels placed by `offset` (...): a random function (..., angles)."""
+    row, column = (start[..., None] for start in _start(offset))
+    row = torch.remainder(row + (radius * torch.sin(angle)).round().long(), TEXTURE_SIDE)
+    column = torch.remainder(column + (radius * torch.cos(angle)).round().long(), TEXTURE_SIDE)
+    return _bank(texture, str(offset.device))[row, column]
+
+
+def _start(offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    start = (offset * TEXTURE_SIDE * TEXTURE_SIDE).long()
+    return start // TEXTURE_SIDE, start % TEXTURE_SIDE
 
 
 @cache
-def texture_bank(device: str, scale: float, stream: str) -> torch.Tensor:
-    """Periodic Gaussian texture (side, side), mean 0 and SD 1, float32, smoothed over `scale` pixels; the same everywhere."""
-    rows = torch.arange(TEXTURE_SIDE, dtype=torch.int64)
-    white = normal(0, rows, stream, TEXTURE_SIDE)
+def _bank(texture: str, device: str) -> torch.Tensor:
+    """Periodic Gaussian texture (side, side) float32, mean 0 and SD 1, the same on every device and for every seed."""
+    white = normal(0, torch.arange(TEXTURE_SIDE, dtype=torch.int64), texture, TEXTURE_SIDE)
     frequency = torch.fft.fftfreq(TEXTURE_SIDE, dtype=torch.float64)
     square = frequency[:, None] ** 2 + frequency[None, :] ** 2
-    smooth = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-2 * (torch.pi * scale) ** 2 * square)).real
+    low_pass = torch.exp(-2 * (torch.pi * TEXTURES[texture]) ** 2 * square)
+    smooth = torch.fft.ifft2(torch.fft.fft2(white) * low_pass).real
     return ((smooth - smooth.mean()) / smooth.std()).float().to(device)
 
 
-def windows(bank: torch.Tensor, offset: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Cut windows (..., rows, columns) out of a periodic `bank` at `offset` (...), uniform numbers in (0, 1)."""
-    start = (offset * TEXTURE_SIDE * TEXTURE_SIDE).long()
-    tiled = torch.cat((bank, bank[:rows]))
-    tiled = torch.cat((tiled, tiled[:, :columns]), 1)
-    return tiled.unfold(0, rows, 1).unfold(1, columns, 1)[start // TEXTURE_SIDE, start % TEXTURE_SIDE]
-
-
-def ring(bank: torch.Tensor, offset: torch.Tensor, angle: torch.Tensor, radius: float) -> torch.Tensor:
-    """Sample a `bank` on circles of `radius` pixels placed by `offset` (...): a random function (..., angles) of angle."""
-    start = (offset * TEXTURE_SIDE * TEXTURE_SIDE).long()[..., None]
-    row = torch.remainder(start // TEXTURE_SIDE + (radius * torch.sin(angle)).round().long(), TEXTURE_SIDE)
-    column = torch.remainder(start % TEXTURE_SIDE + (radius * torch.cos(angle)).round().long(), TEXTURE_SIDE)
-    return bank[row, column]
+@cache
+def _tiled_bank(texture: str, device: str, rows: int, columns: int) -> torch.Tensor:
+    bank = _bank(texture, device)
+    bank = torch.cat((bank, bank[:rows]))
+    return torch.cat((bank, bank[:, :columns]), 1)
 
 
 def render_scene(
@@ -68,14 +83,13 @@ def render_scene(
     """Signal (n, slices, rows, columns) of everything but the heart.
 
     `fine` texture of the same shape; `size` (n,) mm, outer radius of the left ventricle, which rests on the diaphragm;
-    `x` (n, slices, columns) mm to image right and `y` (n, slices, rows) mm up, from the left ventricle's centre; `depth`
-    (slices,) mm from the middle slice towards the apex.
+    `x` (n, slices, columns) mm to image right and `y` (n, slices, rows) mm up, from the left ventricle's centre;
+    `depth` (slices,) mm from the middle slice towards the apex.
     """
     draw = normal(seed, people.subject, "surroundings", 12).clamp(-2.5, 2.5).float()[:, :, None, None, None]
-    bank = texture_bank(str(x.device), 5.0, "coarse")
     # One window for all slices: organs reach through several of them.
     offset = uniform(seed, people.subject, "organs").expand(-1, x.shape[1])
-    coarse = windows(bank, offset, y.shape[-1], x.shape[-1])
+    coarse = windows("coarse", offset, y.shape[-1], x.shape[-1])
     x, y, depth = x[..., None, :], y[..., None], depth[:, None, None]
 
     vessels = (coarse - 1.0).clamp(0, 1.2) * (0.4 + (fine - 0.5).clamp(0, 2))
@@ -112,10 +126,10 @@ def render_scene(
 def receive(
     seed: int, people: People, signal: torch.Tensor, noise_offset: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> torch.Tensor:
-    """Images (n, slices, frames, rows, columns) uint8 as a scanner shows `signal`: shaded, with artefacts and Rician noise.
+    """Images (n, slices, frames, rows, columns) uint8 of `signal`: shaded, with artefacts and Rician noise.
 
-    `noise_offset` (n, slices, frames, 2) uniform numbers that choose each frame's noise; `x`, `y` as for `render_scene`.
-    `signal` is overwritten.
+    `noise_offset` (n, slices, frames, 2) uniform numbers that choose each frame's noise; `x`, `y` as for
+    `render_scene`. `signal` is overwritten.
     """
     rows, columns = signal.shape[-2:]
     draw = normal(seed, people.subject, "receiver", 4).clamp(-2.5, 2.5).float()[:, :, None, None, None]
@@ -132,8 +146,7 @@ def receive(
         shift = rows // 3 + int(chance[k, 3] * rows / 4)
         signal[k] += (0.05 + 0.10 * chance[k, 4]) * signal[k].roll(shift, dims=-2)
     sigma = NOISE * (NOISE_RANGE[0] + (NOISE_RANGE[1] - NOISE_RANGE[0]) * chance[:, 5] ** 2)[:, None, None, None, None]
-    bank = texture_bank(str(signal.device), 0.45, "noise")
-    in_phase, quadrature = (windows(bank, noise_offset[..., k], rows, columns) for k in (0, 1))
+    in_phase, quadrature = (windows("noise", noise_offset[..., k], rows, columns) for k in (0, 1))
     in_phase.mul_(sigma).add_(signal)
     quadrature.mul_(sigma)
     magnitude = in_phase.square_().addcmul_(quadrature, quadrature).sqrt_()

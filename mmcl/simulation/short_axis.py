@@ -1,4 +1,4 @@
-"""How a heart looks where a short-axis plane cuts it: borders as radii around the long axis, painted tissue, and labels."""
+"""How a heart looks where a short-axis plane cuts it: borders as radii around the long axis, tissue and labels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 from mmcl.simulation.anatomy import EQUATOR, Shape, across_levels, contours, free_wall, profile, segment_rings
 from mmcl.simulation.heart import RV_WALL, Hearts
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.scene import FAT, ring, texture_bank
+from mmcl.simulation.scene import FAT, ring
 
 # Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
 BLOOD, RV_BLOOD, MYOCARDIUM = 0.70, 0.66, 0.215  # signals
 ANGLES = 256  # samples of each border
 BLUR, SLICE_THICKNESS = 2.4, 8.0  # width over which an edge spreads in plane; thickness by protocol (Petersen 2016)
 ATRIAL_WALL = 2.0  # above the base plane
-FAT_LAYER, FAT_GROOVE, FAT_GROWTH = 1.2, 6.0, 0.10  # epicardial fat: all around, in the grooves; growth per unit of BMI
+FAT_LAYER, FAT_GROOVE, FAT_GROWTH = 0.9, 6.0, 0.10  # epicardial fat: all around, in the grooves; growth per unit of BMI
 GROOVES = (math.radians(112), math.radians(257))  # anterior and inferior interventricular groove
-PAPILLARY_ANGLE, PAPILLARY_RADIUS, PAPILLARY_PLACE = (math.radians(48), math.radians(285)), 5.0, 0.68  # place: of the radius
+PAPILLARY_ANGLE = (math.radians(48), math.radians(285))  # anterolateral, posteromedial
+PAPILLARY_RADIUS, PAPILLARY_PLACE = 5.0, 0.68  # mm; share of the cavity's radius
 TRABECULA, RV_TRABECULA = 1.5, 3.0  # depth of the ragged borders of blood
 LEAST_SCAR = 0.08  # transmurality that is labelled
 
@@ -46,9 +47,9 @@ class Borders:
 def trace_borders(
     seed: int, hearts: Hearts, shape: Shape, height: torch.Tensor, phase: torch.Tensor, index: torch.Tensor
 ) -> Borders:
-    """Borders where planes at `height` (n, slices * frames) m cut the heart at `phase`; `index` (slices,) numbers slices.
+    """Borders where planes at `height` (n, slices * frames) m cut the heart at `phase`.
 
-    `shape` is that of `hearts` in single precision.
+    `index` (slices,) numbers the slices in the full stack; `shape` is that of `hearts` in single precision.
     """
     angle = _angles(height)
     cut = contours(shape, height, phase, angle)
@@ -58,7 +59,7 @@ def trace_borders(
     wall = torch.maximum(rv + 1000 * RV_WALL * ((rv - epi) / 3).clamp(0, 1), epi)
 
     draw = uniform(seed, hearts.people.subject, "trabeculae", 128).reshape(-1, 64, 2)[:, index]
-    ragged = ring(texture_bank(str(height.device), 2.5, "trabeculae"), draw, angle, 36)
+    ragged = ring("trabeculae", draw, angle, 36)
     ragged = ragged.repeat_interleave(height.shape[1] // len(index), 1)
     level = cut.level.clamp(0, 1)[..., None]
     left, right = ragged[:, :, 0], ragged[:, :, 1]
@@ -67,7 +68,7 @@ def trace_borders(
 
     groove = sum(torch.exp(10 * (torch.cos(angle - place) - 1)) for place in GROOVES)
     amount = (1 + FAT_GROWTH * (hearts.people.bmi - 26)).clamp(0.3, 2.5).float()[:, None, None]
-    smooth = ring(texture_bank(str(height.device), 6.0, "fat"), draw[..., 0], angle, 24)
+    smooth = ring("fat", draw[..., 0], angle, 24)
     smooth = smooth.repeat_interleave(height.shape[1] // len(index), 1)
     outer = wall + amount * (FAT_LAYER * (1 + smooth).clamp(min=0) + FAT_GROOVE * groove * (1.2 - level))
     depth = across_levels(segment_rings(hearts.transmurality.float(), angle), cut.level.clamp(0, 1))
