@@ -1,7 +1,7 @@
 """CMR preprocessing of the published method: three frames of the middle slice, cropped to the heart (method section 4).
 
-Images are arrays (slices, frames, rows, columns). Rows are the first axis of a NIfTI volume and columns the second, as
-in the published code, whose fixed crop is meant in these axes; the released weights have seen hearts that way round.
+Images are arrays (slices, frames, rows, columns), each seen as on the scanner: rows are the second axis (y) of a NIfTI
+volume, columns the first (x). The published crop, rows 44-122 and columns 68-146, is meant in this view.
 
 Rules, some leaving a flag in the cohort's table:
 
@@ -45,6 +45,12 @@ CLIP_PERCENTILE = 99.0
 
 _SMOOTHING = 3.0
 """Pixels; motion is looked for on the scale of the heart's wall."""
+
+_MOVING = 0.15
+"""Share of the way from the median to the peak of the motion above which a pixel belongs to the heart."""
+
+_LEAST_MOTION = 0.02
+"""Peak of the motion, as a share of the image's range, below which nothing moves."""
 
 
 @dataclass(frozen=True)
@@ -154,27 +160,26 @@ def es_from_image(movie: np.ndarray, heart: tuple[float, float] | None, crop: in
 
 
 def find_heart(movie: np.ndarray, crop: int) -> tuple[float, float] | None:
-    """Row and column of the heart in (frames, rows, columns): centroid of what changes most over time.
+    """Row and column of the heart in (frames, rows, columns): centroid of the region that changes over time.
 
-    The map is the temporal standard deviation, smoothed, above half its height. The centroid is taken again within
-    half a crop around itself, which sheds moving vessels and the chest wall. None where nothing moves, or where what
-    moves is spread too widely to be one heart.
+    The region is where the temporal standard deviation, smoothed, rises 15 % of the way from its median to its peak.
+    Every pixel of it counts alike: weighting by motion would move the centre to the right ventricle's free wall.
+    The centroid is taken again within half a crop around itself, which sheds moving vessels and the chest wall. None
+    where nothing moves, or where less than half of what moves fits into one crop.
     """
     motion = gaussian_filter(movie.std(axis=0), _SMOOTHING)
     contrast = float(np.ptp(movie))
     floor, peak = float(np.median(motion)), float(motion.max())
-    if contrast == 0 or peak - floor < 0.02 * contrast:
+    if contrast == 0 or peak - floor < _LEAST_MOTION * contrast:
         return None
-    weight = np.clip(motion - (floor + peak) / 2, 0, None)
-    rows, columns = np.indices(motion.shape)
-    centre = _centroid(weight, rows, columns)
-    for _ in range(5):
+    rows, columns = np.nonzero(motion > floor + _MOVING * (peak - floor))
+    near = np.ones(len(rows), dtype=bool)
+    for _ in range(6):
+        centre = float(rows[near].mean()), float(columns[near].mean())
         near = (abs(rows - centre[0]) <= crop / 2) & (abs(columns - centre[1]) <= crop / 2)
-        if not (weight * near).any():
+        if not near.any():
             return None
-        centre = _centroid(weight * near, rows, columns)
-    share = float((weight * near).sum() / weight.sum())
-    return centre if share > 0.5 else None
+    return centre if near.mean() > 0.5 else None
 
 
 def fit_canvas(images: np.ndarray) -> np.ndarray:
@@ -219,11 +224,6 @@ def _select_labels(labels: np.ndarray, es_frame: int) -> np.ndarray:
 def _resample(movie: np.ndarray, spacing: tuple[float, float], order: int) -> np.ndarray:
     # Pixel areas, not pixel centres, keep their place, so that the image's centre stays where it is.
     return zoom(movie, (1, spacing[0] / SPACING, spacing[1] / SPACING), order=order, mode="nearest", grid_mode=True)
-
-
-def _centroid(weight: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[float, float]:
-    total = weight.sum()
-    return float((weight * rows).sum() / total), float((weight * columns).sum() / total)
 
 
 def _unusable(cine: Cine, reason: str, value: object, expectation: str) -> Unusable:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.data.cmr_preprocessing import Cine
-from mmcl.data.quarantine import reject
+from mmcl.data.quarantine import Unusable, reject
 from mmcl.data.signals import Recording
 
 
@@ -24,16 +24,15 @@ def read_wfdb(path: Path, subject: str) -> Recording:
     _require(path, subject)
     stem = str(path.with_suffix(""))
     try:
-        header = wfdb.rdheader(stem)
-        for name in header.file_name or ():
+        for name in _signal_files(path):
             # A header may name any path; only files beside it are read.
             if Path(name).name != name:
                 raise reject(path, subject, "signal file elsewhere", name, "a file beside the header")
             _require(path.with_name(name), subject)
         record = wfdb.rdrecord(stem)
+    except Unusable:
+        raise
     except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ValueError) and hasattr(error, "rejection"):
-            raise
         raise reject(path, subject, "unreadable ECG", error, "a whole WFDB record") from error
     if record.p_signal is None:
         raise reject(path, subject, "unreadable ECG", "no signals", "a whole WFDB record")
@@ -45,7 +44,7 @@ def read_nifti(path: Path, subject: str, segmentation: Path | None = None) -> Ci
     """Cine from a NIfTI volume (x, y, slice, time), and its labels from `segmentation` of the same shape."""
     images, spacing = _load_nifti(path, subject, dimensions=4)
     labels = None if segmentation is None else _load_nifti(segmentation, subject, dimensions=4)[0]
-    order = (2, 3, 0, 1)
+    order = (2, 3, 1, 0)
     return Cine(
         images.transpose(order), None if labels is None else labels.transpose(order), spacing, subject, str(path)
     )
@@ -59,22 +58,29 @@ def read_nifti_pair(ed: Path, es: Path, subject: str, segmentations: tuple[Path,
         two, _ = _load_nifti(second, subject, dimensions=3)
         if one.shape != two.shape:
             raise reject(second, subject, "ED and ES differ in shape", two.shape, f"{one.shape} as in {first.name}")
-        return np.stack([one, two]).transpose(3, 0, 1, 2), spacing
+        return np.stack([one, two]).transpose(3, 0, 2, 1), spacing
 
     images, spacing = pair(ed, es)
     labels = None if segmentations is None else pair(*segmentations)[0]
     return Cine(images, labels, spacing, subject, str(ed))
 
 
+def _signal_files(header: Path) -> list[str]:
+    """Names of the signal files: the first word of each line after the record line; comments begin with #."""
+    lines = [line.split() for line in header.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [words for words in lines if words and not words[0].startswith("#")]
+    return sorted({words[0] for words in lines[1:]})
+
+
 def _load_nifti(path: Path, subject: str, dimensions: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """Array in the file's own axes and type, and the spacing of its first two axes in millimetres."""
+    """Array in the file's own axes and type, and its spacing in millimetres per row (y) and column (x)."""
     import nibabel
 
     _require(path, subject)
     try:
         image = nibabel.load(path)
         array = np.asanyarray(image.dataobj)
-        spacing = tuple(float(size) for size in image.header.get_zooms()[:2])
+        spacing = tuple(float(size) for size in image.header.get_zooms()[1::-1])
     except (
         OSError,
         EOFError,
