@@ -6,10 +6,12 @@ all are read as `4080-2.0`. Every cell is read as text, so that identifiers and 
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mmcl.data.phenotypes import PHENOTYPES
@@ -23,7 +25,7 @@ _SPELLINGS = (
     re.compile(r"f\.(?P<field>\d+)(\.(?P<instance>\d+)(\.(?P<array>\d+))?)?"),
     re.compile(r"p(?P<field>\d+)(_i(?P<instance>\d+))?(_a(?P<array>\d+))?"),
 )
-_IDENTIFIERS = ("eid", "f.eid", "participant.eid")
+_IDENTIFIERS = ("eid", "f.eid")
 
 
 def canonical_column(name: str) -> str:
@@ -45,24 +47,15 @@ def read_table(path: Path, fields: Iterable[int] | None = None) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such table")
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline()
     wanted = None if fields is None else {str(field) for field in fields}
-
-    def keep(column: str) -> bool:
-        return column in _IDENTIFIERS or wanted is None or canonical_column(column).partition("-")[0] in wanted
-
     try:
-        table = pd.read_csv(
-            path, sep="\t" if "\t" in header else ",", dtype=str, usecols=keep, encoding="utf-8-sig", na_values=[""],
-            keep_default_na=False,
-        )  # fmt: skip
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a table ({error})") from error
-    identifier = next((name for name in _IDENTIFIERS if name in table), None)
-    if identifier is None:
-        raise ValueError(f"{path}: no column {' or '.join(_IDENTIFIERS)}; the header begins {header[:60]!r}")
-    table = table.rename(columns={identifier: "subject"}).rename(columns=canonical_column).drop_duplicates()
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            columns, rows = _read_rows(csv.reader(file, delimiter="\t" if "\t" in header else ","), wanted)
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    table = pd.DataFrame(rows, columns=["subject", *columns], dtype=object).drop_duplicates()
     if table["subject"].isna().any():
         raise ValueError(f"{path}: a row without a subject")
     repeated = table["subject"][table["subject"].duplicated()]
@@ -120,3 +113,22 @@ def phenotypes(table: pd.DataFrame, visit: int) -> pd.DataFrame:
 def codes(table: pd.DataFrame) -> pd.DataFrame:
     """ICD-10 codes of hospital records, one column per array index, missing where a subject has fewer."""
     return table[[name for name in table if name.startswith(f"{ICD10}-")]]
+
+
+def _read_rows(reader: Iterator[list[str]], wanted: set[str] | None) -> tuple[list[str], list[list]]:
+    """Names of the columns kept, and rows of the subject and these columns, NaN for an empty cell.
+
+    A row that is longer or shorter than the header is an error: shifted columns would be read as values.
+    """
+    header = [canonical_column(name) for name in next(reader, [])]
+    place = next((header.index(name) for name in _IDENTIFIERS if name in header), None)
+    if place is None:
+        raise ValueError(f"no column {' or '.join(_IDENTIFIERS)}; the header begins {header[:3]}")
+    kept = [k for k, name in enumerate(header) if k != place and (wanted is None or name.partition("-")[0] in wanted)]
+    rows = []
+    for number, row in enumerate(reader, start=2):
+        if row and len(row) != len(header):
+            raise ValueError(f"line {number} has {len(row)} cells, the header {len(header)}")
+        if row:
+            rows.append([row[k].strip() or np.nan for k in (place, *kept)])
+    return [header[k] for k in kept], rows
