@@ -1,0 +1,181 @@
+"""The 12-lead ECG as a cardiologist reads it: 3 x 4 leads and a rhythm strip on paper of 25 mm/s and 10 mm/mV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+
+from mmcl.config import LEADS
+from mmcl.plotting.style import INK, QUIET, new_figure, style
+
+SPEED, GAIN = 25.0, 10.0
+"""Paper speed, mm/s, and gain, mm/mV."""
+
+LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
+"""Leads of the 3 x 4 page; each column is 2.5 s of the same 10 s."""
+
+RHYTHM = "II"
+COLUMN_SECONDS = 2.5
+
+ROW, MARGIN, LEFT = 25.0, 12.5, 12.5
+"""mm between baselines, above the first and below the last, and before the first trace (calibration pulse)."""
+
+PAPER, MINOR, MAJOR = "#FFFBFA", "#F8DAD7", "#EDA9A4"
+ATTRIBUTION = LinearSegmentedColormap.from_list("attribution", [(0.0, 0.35, 0.7, 0.0), (0.0, 0.35, 0.7, 0.8)])
+"""From nothing to blue, so that the paper shows where there is no attribution."""
+
+
+def draw_electrocardiogram(
+    signal: np.ndarray,
+    source: str,
+    sampling_rate: float = 500,
+    title: str = "",
+    attribution: np.ndarray | None = None,
+    attribution_label: str = "Attribution",
+) -> Figure:
+    """A page of true size: printed at 100 %, 25 mm are one second and 10 mm one millivolt.
+
+    signal: (12, time) mV, at least 10 s at `sampling_rate` Hz. attribution: (12, columns) >= 0, shaded behind the trace
+    over the same time, whatever its number of columns.
+    """
+    width_mm, height_mm = page_size()
+    millimetre = 1 / 25.4
+    width, height = (width_mm + 4) * millimetre, (height_mm + 18) * millimetre + 0.25 * (attribution is not None)
+    with style():
+        note = f"{SPEED:g} mm/s, {GAIN:g} mm/mV: a small square is 0.04 s x 0.1 mV. Rhythm strip: lead {RHYTHM}."
+        figure = new_figure(height, source, width=width, note=note)
+        figure.set_layout_engine("none")
+        left, bottom = 2 * millimetre / width, 11 * millimetre / height
+        axes = figure.add_axes((left, bottom, width_mm * millimetre / width, height_mm * millimetre / height))
+        draw_page(axes, signal, sampling_rate, attribution)
+        if title:
+            figure.text(left, 1 - 1.5 * millimetre / height, title, va="top", weight="bold", size=11)
+        if attribution is not None:
+            scale = ScalarMappable(Normalize(0, float(np.nanmax(attribution))), ATTRIBUTION)
+            bar = figure.add_axes((0.62, 1 - 0.3 / height, 0.36, 0.09 / height))
+            figure.colorbar(scale, cax=bar, orientation="horizontal")
+            bar.tick_params(labelsize=7.5, pad=1)
+            bar.set_title(attribution_label, fontsize=8, weight="normal", pad=3)
+    return figure
+
+
+def page_size() -> tuple[float, float]:
+    """Width and height of the page in mm."""
+    return LEFT + 10 * SPEED + 3.5, 2 * MARGIN + 3 * ROW
+
+
+def draw_page(
+    axes: Axes,
+    signal: np.ndarray,
+    sampling_rate: float = 500,
+    attribution: np.ndarray | None = None,
+    label_size: float = 9,
+    trace_width: float = 0.8,
+) -> None:
+    """Draw the page into `axes`, whose data coordinates become millimetres of paper, undistorted at any size."""
+    signal = np.asarray(signal, dtype=np.float64)
+    if signal.ndim != 2 or signal.shape[0] != len(LEADS):
+        raise ValueError(f"signal has shape {signal.shape}; expected (12, time)")
+    if signal.shape[1] < 10 * sampling_rate:
+        raise ValueError(f"signal lasts {signal.shape[1] / sampling_rate:.2f} s; the page needs 10 s")
+    signal = signal[:, : round(10 * sampling_rate)]
+    _paper(axes)
+    for row, leads in enumerate((*LAYOUT, (RHYTHM,))):
+        baseline = MARGIN + (3 - row) * ROW
+        _calibration(axes, baseline, trace_width)
+        seconds = COLUMN_SECONDS if len(leads) > 1 else 10.0
+        for column, lead in enumerate(leads):
+            values = signal[LEADS.index(lead)]
+            start, stop = (round((column + k) * seconds * sampling_rate) for k in (0, 1))
+            left = LEFT + SPEED * column * seconds
+            time = LEFT + SPEED * np.arange(start, stop) / sampling_rate
+            height = baseline + GAIN * (values[start:stop] - np.nanmedian(values))
+            axes.plot(time, height, color=INK, linewidth=trace_width, solid_joinstyle="round", gid=f"lead {lead}")
+            if column:
+                axes.plot([left, left], [baseline - 3, baseline + 3], color=INK, linewidth=trace_width)
+            axes.text(
+                left + 1,
+                baseline + 7.2,
+                lead,
+                fontsize=label_size,
+                weight="bold",
+                color=INK,
+                va="bottom",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+            )
+            if attribution is not None:
+                extent = (left, left + SPEED * seconds, baseline - 0.4 * ROW, baseline + 0.4 * ROW)
+                _shade(axes, np.asarray(attribution), LEADS.index(lead), column * seconds, seconds, extent)
+
+
+def draw_preprocessing(
+    raw: np.ndarray,
+    preprocessed: np.ndarray,
+    source: str,
+    raw_rate: float = 500,
+    preprocessed_rate: float = 500,
+    leads: Sequence[str] = ("II", "V2", "V5"),
+) -> Figure:
+    """One record before and after preprocessing: `raw` (12, time) in mV, `preprocessed` (12, time) standardised."""
+    with style():
+        note = "After: baseline removed (asymmetric least squares), then z-scores by lead group."
+        figure = new_figure(1.05 * len(leads) + 1.0, source, note=note)
+        panels = figure.subplots(len(leads), 2, sharex=True, squeeze=False)
+        sides = (
+            (np.asarray(raw), raw_rate, "Recorded", "mV", QUIET),
+            (np.asarray(preprocessed), preprocessed_rate, "Preprocessed", "SD", "#0072B2"),
+        )
+        for column, (signal, rate, title, unit, colour) in enumerate(sides):
+            clock = np.arange(signal.shape[1]) / rate
+            for row, lead in enumerate(leads):
+                axes = panels[row, column]
+                axes.plot(clock, signal[LEADS.index(lead)], color=colour, linewidth=0.7)
+                axes.grid(axis="x")
+                axes.set(xlim=(0, clock[-1] + 1 / rate), xticks=np.arange(0, clock[-1] + 1, 2))
+                axes.set_ylabel(f"{lead} ({unit})")
+            panels[0, column].set_title(title)
+            panels[-1, column].set_xlabel("Time (s)")
+    return figure
+
+
+def _paper(axes: Axes) -> None:
+    width, height = page_size()
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal", xticks=[], yticks=[], facecolor=PAPER)
+    for step, colour, line in ((1, MINOR, 0.35), (5, MAJOR, 0.6)):
+        across = [[(x, 0), (x, height)] for x in np.arange(0, width + 0.1, step)]
+        along = [[(0, y), (width, y)] for y in np.arange(0, height + 0.1, step)]
+        axes.add_collection(LineCollection(across + along, colors=colour, linewidths=line, zorder=0.5), autolim=False)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=MAJOR)
+
+
+def _calibration(axes: Axes, baseline: float, trace_width: float) -> None:
+    """Pulse of 1 mV and 0.2 s, as a recorder writes it."""
+    x = np.array([2.5, 4.0, 4.0, 9.0, 9.0, 10.5])
+    y = baseline + GAIN * np.array([0, 0, 1, 1, 0, 0])
+    axes.plot(x, y, color=INK, linewidth=trace_width, gid="calibration")
+
+
+def _shade(
+    axes: Axes, attribution: np.ndarray, row: int, start: float, seconds: float, extent: tuple[float, ...]
+) -> None:
+    """Colour behind the trace from `start` s on; columns of `attribution` (12, columns) share the 10 s evenly."""
+    columns = attribution.shape[1]
+    edge = np.linspace(start, start + seconds, 2000, endpoint=False) * columns / 10.0
+    values = attribution[row, np.clip(edge.astype(int), 0, columns - 1)]
+    axes.imshow(
+        values[None],
+        extent=extent,
+        aspect="equal",
+        cmap=ATTRIBUTION,
+        vmin=0,
+        vmax=float(np.nanmax(attribution)),
+        zorder=0.8,
+        interpolation="nearest",
+    )

@@ -1,0 +1,158 @@
+"""One style for all figures: fixed colours of the arms, the footer that names the data, and the only way to save."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mmcl.evaluation.atomic import atomic_path
+
+WIDTH = 7.5
+"""Inches of a figure of full width; at 9 points its text stays readable in a README some 850 pixels wide."""
+
+DPI = 160
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How an arm of the experiment is shown: its `label`, `colour` and `marker`."""
+
+    label: str
+    colour: str
+    marker: str
+
+
+# Colours: Okabe and Ito's palette for colour-blind readers (Wong 2011, Nature Methods 8:441), with darker ones beside
+# it. Shape repeats what colour says: circles are the method's arms, squares other objectives, diamonds references.
+ARMS = {
+    "scratch": Arm("Supervised from scratch", "#7A7A7A", "o"),
+    "mdm": Arm("MDM", "#56B4E9", "o"),
+    "mmcl": Arm("MMCL from scratch", "#E69F00", "o"),
+    "mdm+mmcl": Arm("MDM + MMCL", "#D55E00", "o"),
+    "simclr": Arm("SimCLR", "#6A3D9A", "s"),
+    "byol": Arm("BYOL", "#8B4513", "s"),
+    "barlow twins": Arm("Barlow Twins", "#0072B2", "s"),
+    "clocs": Arm("CLOCS", "#66A61E", "s"),
+    "cmr": Arm("CMR encoder", "#009E73", "D"),
+    "cmr supervised": Arm("CMR, supervised", "#00543D", "D"),
+    "ecg features": Arm("Classical ECG features", "#CC79A7", "D"),
+    "demographics": Arm("Demographics", "#1A1A1A", "D"),
+}
+"""Every arm and reference by its name in the result tables, in the order in which figures list them."""
+
+MODES = {"probe": "linear probe", "finetune": "fine-tuned"}
+
+SEX_COLOURS = {"male": "#0072B2", "female": "#CC79A7"}
+INK, QUIET = "#1A1A1A", "#6B6B6B"
+
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": DPI,
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in this style; the reader's own settings come back afterwards."""
+    with mpl.rc_context({**mpl.rcParamsDefault, **_RC, "backend": mpl.rcParams._get("backend")}):
+        yield
+
+
+def arm(name: str) -> Arm:
+    """The look of arm `name`; ValueError names the known ones."""
+    if name not in ARMS:
+        raise ValueError(f"unknown arm {name!r}; expected one of {', '.join(ARMS)}")
+    return ARMS[name]
+
+
+def new_figure(height: float, source: str, width: float = WIDTH, note: str = "") -> Figure:
+    """An empty figure, `width` x `height` inches, whose last lines say `note` (what intervals mean, n) and `source`.
+
+    It belongs to no pyplot window. ValueError when `source` is empty: a figure says what data it was drawn from.
+    """
+    if not source.strip():
+        raise ValueError("figure without a source; expected words such as 'simulated cohort, n = 1,500, demo profile'")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    characters = int(width * 15.5)
+    lines = textwrap.wrap(note, characters) + textwrap.wrap(f"Data: {source}", characters)
+    size, line = 7.5, 0.145
+    foot = (line * len(lines) + 0.08) / height
+    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
+    figure.text(0.012, 0.05 / height, "\n".join(lines), fontsize=size, color=QUIET, va="bottom", gid="source")
+    return figure
+
+
+def save(figure: Figure, path: str | Path, data: Mapping[str, object]) -> Path:
+    """Write `path` as .png and .pdf, and beside them as .json the `data` that the figure was drawn from.
+
+    Each file appears whole or not at all and has the same bytes whenever figure and data are the same (no dates, no
+    version). `data` may hold numbers, strings, arrays and data frames; NaN becomes null. Returns the path of the PNG,
+    which `IPython.display.Image` shows in a notebook.
+    """
+    stem = Path(path)
+    if stem.suffix in (".png", ".pdf", ".json"):
+        stem = stem.with_suffix("")
+    target = {suffix: stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf", ".json")}
+    text = json.dumps(_plain(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    with style():
+        with atomic_path(target[".png"]) as part:
+            figure.savefig(part, dpi=DPI, metadata={"Software": None})
+        with atomic_path(target[".pdf"]) as part:
+            dates = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
+            figure.savefig(part, metadata=dates, dpi=DPI)
+    with atomic_path(target[".json"]) as part:
+        part.write_text(text, encoding="utf-8")
+    return target[".png"]
+
+
+def _plain(value: object) -> object:
+    """Arrays and frames as lists, numbers that are not finite as None."""
+    if isinstance(value, pd.DataFrame):
+        return _plain(value.to_dict("records"))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, pd.Series, pd.Index)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    raise ValueError(f"data of type {type(value).__name__}; expected numbers, strings, arrays or data frames")

@@ -1,0 +1,92 @@
+"""Frames with contours, maps with a named scale, the cohort figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from mmcl.plotting.cine import CONTOURS, draw_frame, draw_frames, draw_maps
+from mmcl.plotting.cohort import Example, draw_examples, draw_population
+
+SIDE = 48
+
+
+def heart(scar: bool = False):
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    radius = np.hypot(rows - 24, columns - 26)
+    labels = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    labels[np.hypot(rows - 24, columns - 14) < 10] = 1
+    labels[radius < 13] = 2
+    labels[radius < 8] = 3
+    if scar:
+        labels[(labels == 2) & (rows < 15)] = 4
+    return labels * 60 + 10, labels
+
+
+def contour_colours(axes):
+    return {tuple(np.round(c.get_edgecolor()[0][:3], 3)) for c in axes.collections if len(c.get_edgecolor())}
+
+
+def test_contours_of_the_structures_that_are_there():
+    image, labels = heart()
+    axes = Figure().subplots()
+    draw_frame(axes, image, labels, caption="ED")
+    assert len(contour_colours(axes)) == len(CONTOURS)
+    epicardium = [c for c in axes.collections][1].get_paths()[0].get_extents()
+    assert epicardium.x0 == pytest.approx(26 - 13, abs=1) and epicardium.y1 == pytest.approx(24 + 13, abs=1)
+    bare = Figure().subplots()
+    draw_frame(bare, image, np.zeros_like(labels))
+    assert not bare.collections and axes.texts[0].get_text() == "ED"
+
+
+def test_bar_is_fifty_millimetres():
+    axes = Figure().subplots()
+    draw_frame(axes, heart()[0], spacing=2.0)
+    (bar,) = axes.get_lines()
+    assert np.ptp(bar.get_xdata()) * SIDE * 2.0 == pytest.approx(50)
+
+
+def test_frames_name_phases_and_scar_only_where_there_is_one():
+    for scar in (False, True):
+        image, labels = heart(scar)
+        figure = draw_frames(["A", "B"], [image] * 2, [image] * 2, "simulated", [labels] * 2, np.stack([labels] * 2))
+        words = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("Scar" in words) == scar and len(words) == 3 + scar
+        assert [axes.texts[0].get_text() for axes in figure.axes] == ["ED", "ED", "ES", "ES"]
+
+
+def test_diverging_maps_share_a_scale_about_zero_and_name_it():
+    image, labels = heart()
+    maps = [np.full((4, 4), -0.2), np.linspace(-0.1, 0.5, 16).reshape(4, 4)]
+    figure = draw_maps([image] * 2, maps, ["A", "B"], "Cosine similarity", "simulated", [labels] * 2)
+    shown = [i for axes in figure.axes for i in axes.get_images() if i.get_gid() == "map"]
+    assert [i.get_clim() for i in shown] == [(-0.5, 0.5)] * 2
+    assert shown[1].get_array().shape == image.shape and shown[1].get_array()[2, 2] == pytest.approx(-0.1, abs=0.02)
+    assert figure.axes[-1].get_ylabel() == "Cosine similarity"
+    plain = draw_maps([image], [maps[1] + 1], ["A"], "Drop", "simulated", diverging=False)
+    assert [i.get_clim() for a in plain.axes for i in a.get_images() if i.get_gid() == "map"] == [(0.9, 1.5)]
+
+
+def test_examples_show_each_heart_in_a_row():
+    image, labels = heart(scar=True)
+    signal = np.random.default_rng(0).normal(size=(12, 5000)) * 0.1
+    hearts = [Example(title, "male, 61", signal, image, image, labels, labels) for title in ("Healthy", "Infarct")]
+    figure = draw_examples(hearts, "simulated cohort, seed 0")
+    assert [axes.get_title("left") for axes in figure.axes[::3]] == ["Healthy", "Infarct"]
+    assert len(figure.axes) == 6 and "simulated cohort" in figure.texts[0].get_text()
+
+
+def test_population_shows_cohort_and_reference_means():
+    generator = np.random.default_rng(0)
+    sex = np.repeat(["male", "female"], 200)
+    values = pd.DataFrame({"LVM": np.where(sex == "male", 103, 70) + generator.normal(0, 15, 400)})
+    values.loc[:9, "LVM"] = np.nan
+    reference = {"LVM": {"male": (100.0, 21.0), "female": (70.0, 13.0)}}
+    figure = draw_population(values, sex, reference, {"LVM": "g"}, "Petersen et al. 2017", "simulated")
+    axes = figure.axes[0]
+    places = sorted(float(bar.lines[0].get_xdata()[0]) for bar in axes.containers if hasattr(bar, "has_xerr"))
+    men = values.LVM[sex == "male"].mean()
+    assert places == pytest.approx(sorted([100, 70, men, values.LVM[sex == "female"].mean()]))
+    assert axes.get_xlabel() == "g" and "200 men" in figure.texts[0].get_text()
+    with pytest.raises(ValueError, match="sex 'm'"):
+        draw_population(values, ["m"] * 400, reference, {"LVM": "g"}, "Petersen", "simulated")

@@ -1,0 +1,83 @@
+"""ECG page: true scale, leads in their places, calibration, attribution."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mmcl.config import LEADS
+from mmcl.plotting.electrocardiogram import (
+    LEFT,
+    draw_electrocardiogram,
+    draw_page,
+    draw_preprocessing,
+    page_size,
+)
+
+SIGNAL = np.sin(np.arange(5000) / 40) * np.linspace(0.2, 1.3, 12)[:, None]
+
+
+def lines(axes, gid):
+    return [line for line in axes.get_lines() if line.get_gid() == gid]
+
+
+def test_page_has_true_size_on_paper():
+    figure = draw_electrocardiogram(SIGNAL, "simulated")
+    axes = figure.axes[0]
+    box = axes.get_position()
+    width, height = figure.get_size_inches() * 25.4
+    assert (box.width * width, box.height * height) == pytest.approx(page_size(), rel=1e-6)
+    assert (axes.get_xlim()[1], axes.get_ylim()[1]) == page_size() and axes.get_aspect() == 1
+
+
+def test_traces_are_25_mm_a_second_and_10_mm_a_millivolt():
+    axes = Figure().subplots()
+    draw_page(axes, SIGNAL)
+    (trace,) = lines(axes, "lead V2")
+    x, y = trace.get_data()
+    assert x[0] == pytest.approx(LEFT + 25 * 5.0) and x[-1] - x[0] == pytest.approx(25 * (2.5 - 1 / 500))
+    assert np.ptp(y) == pytest.approx(10 * np.ptp(SIGNAL[LEADS.index("V2"), 2500:3750]))
+    strip = max(lines(axes, "lead II"), key=lambda line: line.get_xdata().size)
+    assert strip.get_xdata().size == 5000 and np.ptp(strip.get_xdata()) == pytest.approx(250, abs=0.1)
+    for pulse in lines(axes, "calibration"):
+        assert np.ptp(pulse.get_ydata()) == 10 and pulse.get_xdata()[3] - pulse.get_xdata()[1] == 5
+
+
+def test_every_lead_is_labelled_in_clinical_order():
+    axes = Figure().subplots()
+    draw_page(axes, SIGNAL)
+    labels = [text.get_text() for text in axes.texts]
+    assert labels == ["I", "aVR", "V1", "V4", "II", "aVL", "V2", "V5", "III", "aVF", "V3", "V6", "II"]
+
+
+def test_other_sampling_rates_and_gaps():
+    axes = Figure().subplots()
+    signal = SIGNAL[:, ::4].copy()
+    signal[3, 400:500] = np.nan
+    draw_page(axes, signal, sampling_rate=125)
+    (trace,) = lines(axes, "lead aVR")
+    assert np.isnan(trace.get_ydata()).sum() == 100 and np.ptp(trace.get_xdata()) == pytest.approx(62.5, abs=0.3)
+
+
+def test_attribution_shades_the_same_time_and_names_its_scale():
+    attribution = np.zeros((12, 20))
+    attribution[LEADS.index("V2"), 13] = 1.0  # 6.5 to 7 s
+    figure = draw_electrocardiogram(SIGNAL, "simulated", attribution=attribution, attribution_label="Share of gradient")
+    shaded = [image for image in figure.axes[0].get_images() if image.get_array().max() > 0]
+    (image,) = shaded
+    left, right = image.get_extent()[:2]
+    places = np.flatnonzero(image.get_array()[0]) / image.get_array().shape[1] * (right - left) + left
+    assert (places.min(), places.max()) == pytest.approx((LEFT + 25 * 6.5, LEFT + 25 * 7.0), abs=0.2)
+    assert figure.axes[1].get_title("left") == "Share of gradient"
+
+
+def test_preprocessing_shows_units_of_both_sides():
+    figure = draw_preprocessing(SIGNAL, SIGNAL[:, ::4], "simulated", preprocessed_rate=125, leads=("II", "V5"))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["II (mV)", "II (SD)", "V5 (mV)", "V5 (SD)"]
+    assert figure.axes[2].get_xlabel() == "Time (s)"
+
+
+def test_bad_records_are_refused():
+    with pytest.raises(ValueError, match=r"expected \(12, time\)"):
+        draw_electrocardiogram(SIGNAL[:3], "simulated")
+    with pytest.raises(ValueError, match="5.00 s; the page needs 10 s"):
+        draw_electrocardiogram(SIGNAL[:, :2500], "simulated")
