@@ -32,8 +32,11 @@ OLD_SHARE, THINNING = (
 
 @dataclass(frozen=True)
 class WallDisease:
-    """`transmurality` (n, 16) scar depth from the endocardium, 0-1; `viability` (n, 16), 1 healthy; `thinning` (n, 16)
-    factor of thickness; `burden` (n,) share of the wall that is scar."""
+    """State of the wall.
+
+    `transmurality` (n, 16) scar depth from the endocardium, 0-1; `viability` (n, 16), 1 healthy; `thinning` (n, 16)
+    factor of thickness; `burden` (n,) share of the wall that is scar.
+    """
 
     transmurality: torch.Tensor
     viability: torch.Tensor

@@ -16,7 +16,7 @@ from mmcl.simulation.random import normal, uniform
 # Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
 FAT, MUSCLE, LIVER, ABDOMEN, LUNG, AIR = 0.84, 0.20, 0.24, 0.44, 0.05, 0.01  # signals
 WALL_LEFT, WALL_LEFT_SD, WALL_NEARER = 89.0, 6.0, 1.5  # ventricle's centre to inner chest wall; nearer per cm to apex
-CHEST_SEMI_AXES = (125.0, 165.0)  # of the elliptic cut through the trunk
+CHEST_SEMI_AXES = (150.0, 172.0)  # of the elliptic cut through the trunk
 CHEST_MUSCLE, CHEST_FAT, FAT_PER_BMI = 11.0, 12.0, 1.0  # thickness; more fat per unit of BMI over 24
 DIAPHRAGM_GAP, DIAPHRAGM_SD, DIAPHRAGM_CURVE = 4.0, 3.5, 0.0022  # below the left ventricle; curvature per mm
 DIAPHRAGM_RISE = 1.1  # towards the apex, mm per cm of slice position
@@ -24,7 +24,7 @@ AORTA, AORTA_RADIUS, AORTA_BLOOD, AORTA_DEPTH = (50.0, -46.0), 11.0, 0.66, 15.0 
 EDGE = 2.4  # width of the transition between tissues
 TEXTURE_SIDE = 512  # pixels of the periodic texture and noise banks
 TEXTURES = {"fine": 1.2, "coarse": 5.0, "noise": 0.45, "trabeculae": 2.5, "fat": 6.0}  # smoothing in pixels
-SHADING, SHADING_SD = 0.34, 0.12  # fall of signal over 100 mm from the surface coil in front
+SHADING, SHADING_SD = 0.27, 0.12  # fall of signal over 100 mm from the surface coil in front
 NOISE, NOISE_RANGE = 0.022, (0.7, 1.9)  # SD relative to full scale; range of a factor per subject
 GAIN_RANGE = (0.84, 1.08)
 BANDING_SHARE, GHOST_SHARE = 0.06, 0.05  # subjects with an off-resonance band, with respiratory ghosts; assumed
@@ -115,7 +115,7 @@ def render_scene(
     inner = WALL_LEFT + WALL_LEFT_SD * draw[:, 5] - WALL_NEARER * depth / 10
     wide, tall = CHEST_SEMI_AXES
     radius = (((x + inner - wide) / wide) ** 2 + ((y - 10) / tall) ** 2).sqrt()
-    outside = (radius - 1) * wide + 1.5 * coarse
+    outside = (radius - 1) * wide + 0.8 * coarse
     fat = CHEST_MUSCLE + CHEST_FAT + FAT_PER_BMI * (bmi - 24).clamp(-6, 15)
     muscle = MUSCLE * (1 + 0.10 * fine) + 0.4 * (coarse - 0.6).clamp(0, 1)
     signal = torch.lerp(signal, muscle, _cover(outside))

@@ -13,7 +13,7 @@ from mmcl.simulation.random import normal, uniform
 from mmcl.simulation.scene import FAT, ring
 
 # Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
-BLOOD, RV_BLOOD, MYOCARDIUM = 0.70, 0.66, 0.215  # signals
+BLOOD, RV_BLOOD, MYOCARDIUM = 0.76, 0.66, 0.21  # signals
 ANGLES = 256  # samples of each border
 BLUR, SLICE_THICKNESS = 2.4, 8.0  # width over which an edge spreads in plane; thickness by protocol (Petersen 2016)
 ATRIAL_WALL = 2.0  # above the base plane
@@ -27,9 +27,12 @@ LEAST_SCAR = 0.08  # transmurality that is labelled
 
 @dataclass(frozen=True)
 class Borders:
-    """Radii in mm, (n, planes, ANGLES), outwards: `blood` (ragged) and `endo` (smooth) border of the left cavity,
+    """Borders in a batch of planes.
+
+    Radii in mm, (n, planes, ANGLES), outwards: `blood` (ragged) and `endo` (smooth) border of the left cavity,
     `scar`, `epi`, `rv_blood` and `rv` alike, `wall` outside the right ventricle's wall, `outer` outside the fat. Per
-    plane (n, planes): `blur` mm of a slanting wall, `papillary` relative size, `level`."""
+    plane (n, planes): `blur` mm of a slanting wall, `papillary` relative size, `level`.
+    """
 
     blood: torch.Tensor
     endo: torch.Tensor
