@@ -31,7 +31,7 @@ METHOD = "mdm+mmcl"
 
 @dataclass(frozen=True)
 class Entry:
-    """One predictor: its outcomes by training seed."""
+    """One predictor: its outcomes by training seed. `mode` is "probe", "finetune" or, for a reference, ""."""
 
     arm: str
     mode: str
@@ -54,7 +54,8 @@ def compare(task: str, setting: Setting) -> list[Entry]:
             entries.append(Entry(arm, "finetune", labels, tuned))
         for name, modes in REFERENCES.items():
             for mode in modes:
-                entries.append(Entry(name, mode, labels, {run.seed: reference(name, mode, task, few, run)}))
+                arm = name if mode == "linear" else f"{name}, {mode}"
+                entries.append(Entry(arm, "", labels, {run.seed: reference(name, mode, task, few, run)}))
     return entries
 
 
@@ -79,19 +80,14 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
                     tables.append(
                         compare_predictions(
                             entry.load("test"), other.load("test"), metrics[:2], resamples, random,
-                            reference=_named(other), **names,
+                            reference=other.arm, **names,
                         )
                     )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
 
 def _comparable(mode: str, other: Entry) -> bool:
-    return other.mode == mode or other.arm in REFERENCES
-
-
-def _named(entry: Entry) -> str:
-    """A reference's name with the mode it was fitted in, where it has several."""
-    return f"{entry.arm} ({entry.mode})" if len(REFERENCES.get(entry.arm, ())) > 1 else entry.arm
+    return other.mode in (mode, "")
 
 
 def _adjusted(

@@ -1,0 +1,93 @@
+"""The preprocessed store of a run on request: the finished one, or made now from raw files or straight from
+simulation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmcl.config import LEADS, RAW_SAMPLING_RATE, fingerprint
+from mmcl.data.cmr_preprocessing import Cine
+from mmcl.data.cohort import Entry, subject_table
+from mmcl.data.manifest import Manifest, cohort_manifest
+from mmcl.data.pipeline import Prepared, Settings, describe, prepare, preprocess_cohort, write_store
+from mmcl.data.quarantine import Rejection
+from mmcl.data.signals import Recording
+from mmcl.data.store import Store
+from mmcl.data.tables import read_table
+from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
+from mmcl.setting import Setting
+from mmcl.simulation.cine import render_cine
+from mmcl.simulation.export import MARKER, identifier, simulate_subjects
+
+_SLICES = 8
+"""Slices of a stack that preprocessing accepts."""
+
+_CHUNK = 64
+
+
+def request_store(setting: Setting, raw: Path | None = None, workers: int | None = None) -> Store:
+    """The store of `setting`'s run, preprocessed now unless it was made from the same raw data, numbers and code.
+
+    `raw` is the folder of raw files; the simulated cohort's is its own. A simulated cohort without raw files is
+    simulated into the store. `workers` processes work at once (default: as many as there are processors).
+    """
+    run, profile, preset = setting.run, setting.profile, setting.preset
+    manifest = cohort_manifest(run.cohort)
+    raw = run.raw if raw is None else Path(raw)
+    numbers = describe(profile, preset, run.seed)
+    code = code_fingerprint("mmcl.data.request")
+    mark = fingerprint(numbers, code, _state(raw))
+    marker = run.folder / "store.made-from.json"
+    if is_finished(marker, mark) and (run.store / "store.json").exists():
+        return Store.open(run.store)
+    marker.unlink(missing_ok=True)
+    simulated = raw / MARKER
+    if simulated.exists() and not read_json(simulated)["files"]:
+        store = _simulate(setting, manifest, raw)
+    else:
+        store = preprocess_cohort(manifest, raw, run.store, profile, preset, run.seed, workers or os.cpu_count() or 1)
+    write_json(marker, {"fingerprint": mark})
+    return store
+
+
+def _state(raw: Path) -> object:
+    """What the raw files are: the simulation's own fingerprint, or names, sizes and times."""
+    if (raw / MARKER).exists():
+        return read_json(raw / MARKER)["fingerprint"]
+    files = (path for path in sorted(raw.rglob("*")) if path.is_file())
+    return [[path.relative_to(raw).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+
+
+def _simulate(setting: Setting, manifest: Manifest, raw: Path) -> Store:
+    """Simulate signals and images into the store, no files between; the tables are those in `raw`."""
+    run, profile = setting.run, setting.profile
+    settings = Settings.of(profile, setting.preset, manifest.cavity_label)
+    participants = read_table(raw / manifest.tables.participants)
+    count = profile.cohort.size
+    entries = [Entry(identifier(k), manifest.visits[0], {}) for k in range(count)]
+    table = subject_table(manifest, raw, entries, participants, profile.cohort, run.seed)
+    provenance = {"manifest": dataclasses.asdict(manifest), **describe(profile, setting.preset, run.seed)}
+    results = _simulated_rows(setting, settings)
+    return write_store(run.store, table, results, ["ecg", "cmr", "heart"], settings, provenance)
+
+
+def _simulated_rows(setting: Setting, settings: Settings) -> Iterator[Prepared | Rejection]:
+    seed, cohort = setting.run.seed, setting.profile.cohort
+    for first in range(0, cohort.size, _CHUNK):
+        subject = torch.arange(first, min(first + _CHUNK, cohort.size), device=setting.device)
+        subjects = simulate_subjects(seed, cohort, subject)
+        cine = render_cine(seed, subjects.hearts, cohort, middle_only=True)
+        signals = subjects.ecg.signal.cpu().numpy()
+        images, labels = cine.images.cpu().numpy(), cine.labels.cpu().numpy()
+        for row, name in enumerate(subjects.participants["eid"]):
+            recording = Recording(signals[row], LEADS, ("mV",) * len(LEADS), RAW_SAMPLING_RATE, name, "simulated")
+            # The middle slice stands for the stack that it was rendered from; its frames are ED, halfway and ES.
+            stack = [np.broadcast_to(part[row], (_SLICES, *part.shape[2:])) for part in (images, labels)]
+            yield prepare(recording, Cine(*stack, (cohort.spacing,) * 2, name, "simulated"), settings, es_frame=2)
