@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmcl.plotting.style import ARMS, INK, QUIET, arm, new_figure, style
+from mmcl.plotting.style import ARMS, INK, LINEAR_MODES, OTHER_MODES, QUIET, arm, new_figure, style
 
 METRIC_LABELS = {"r": "Pearson r", "R2": "R²", "AUROC": "AUROC", "AUPRC": "Average precision", "Brier": "Brier score"}
 CHANCE = {"AUROC": 0.5, "R2": 0.0, "r": 0.0}
@@ -25,15 +25,16 @@ def draw_results(
     """Dot plot: `targets` down, arms side by side in their fixed colours, intervals as bars.
 
     results: rows of `mmcl.evaluation.tables` in which target, arm and mode are unique for `metric`. Filled markers are
-    probes, open ones fine-tuned. In the place of a result that does not exist stands "no result". For paired
-    differences, rows whose `reference` is set, a line is drawn at zero. `titles` renames targets.
+    linear (probes, references), open ones fine-tuned or boosted. In the place of a result that does not exist stands
+    "no result". For paired differences, rows whose `reference` is set, a line is drawn at zero. `titles` renames
+    targets.
     """
     chosen = _chosen(results, targets, metric, ["target", "arm", "mode"])
     arms = _ordered_arms(chosen)
     paired = sorted(set(chosen.reference) - {""})
     # Targets down, first on top; within a target one line an arm and mode.
     present = set(zip(chosen.arm, chosen["mode"], strict=True))
-    lines = [(name, mode) for name in arms for mode in ("probe", "finetune", "") if (name, mode) in present]
+    lines = [(name, mode) for name in arms for mode in (*LINEAR_MODES, *OTHER_MODES) if (name, mode) in present]
     with style():
         rows = len(targets) * (len(lines) + 1.2)
         figure = new_figure(max(0.135 * rows + 1.15, 2.2), source, note=_note(chosen))
@@ -67,10 +68,13 @@ def draw_results(
 
 
 def draw_label_efficiency(
-    results: pd.DataFrame, targets: Sequence[str], metric: str, source: str, mode: str = "probe"
+    results: pd.DataFrame, targets: Sequence[str], metric: str, source: str, modes: Sequence[str] = LINEAR_MODES
 ) -> Figure:
-    """One panel a target: each arm from few labels to all, with intervals; `labels` holds numbers or "all"."""
-    chosen = _chosen(results[results["mode"].isin([mode, ""])], targets, metric, ["target", "arm", "labels"])
+    """One panel a target: each arm from few labels to all, with intervals; `labels` holds numbers or "all".
+
+    Only results of `modes` are drawn: what probes and linear references reach, unless asked otherwise.
+    """
+    chosen = _chosen(results[results["mode"].isin(modes)], targets, metric, ["target", "arm", "labels"])
     labels = sorted(set(chosen.labels), key=lambda text: (text == "all", float(text) if text != "all" else 0.0))
     arms = _ordered_arms(chosen)
     columns = min(4, len(targets))
@@ -123,11 +127,12 @@ def draw_adjusted(
                     offset = (place - (len(arms) - 1) / 2) / (len(arms) + 1.2)
                     for result in table[(table.target == target) & (table.arm == name)].to_dict("records"):
                         _dot(axes, result, row + offset)
-            _chance(axes, metric)
             axes.set_title(title)
             axes.set_xlabel(("Partial " if axes is panels[1] else "") + METRIC_LABELS.get(metric, metric))
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
+        for axes in panels:
+            _chance(axes, metric)
         panels[0].set(ylim=(len(targets) - 0.5, -0.5), yticks=range(len(targets)), yticklabels=list(targets))
         figure.legend(handles=_handles(arms, pd.concat(sides)), loc="outside upper center", ncols=3)
     return figure
@@ -138,6 +143,9 @@ def _chosen(results: pd.DataFrame, targets: Sequence[str], metric: str, keys: Se
     chosen = results[(results.metric == metric) & results.target.isin(targets)]
     if chosen.empty:
         raise ValueError(f"no results of {metric} for {', '.join(targets)}")
+    unknown = set(chosen["mode"]) - {*LINEAR_MODES, *OTHER_MODES}
+    if unknown:
+        raise ValueError(f"unknown mode {sorted(unknown)}; expected one of {LINEAR_MODES + OTHER_MODES}")
     doubled = chosen.duplicated(list(keys))
     if doubled.any():
         twice = chosen[doubled].iloc[0]
@@ -155,7 +163,7 @@ def _dot(axes: Axes, result: Mapping[str, object], height: float) -> None:
     look = arm(str(result["arm"]))
     if np.isfinite(result["low"]) and np.isfinite(result["high"]):
         axes.plot([result["low"], result["high"]], [height, height], color=look.colour, linewidth=1.6, alpha=0.8)
-    face = "white" if result["mode"] == "finetune" else look.colour
+    face = "white" if result["mode"] in OTHER_MODES else look.colour
     axes.plot(
         result["value"],
         height,
@@ -168,8 +176,8 @@ def _dot(axes: Axes, result: Mapping[str, object], height: float) -> None:
 
 
 def _absent(axes: Axes, name: str, height: float) -> None:
-    place = {"xy": (0.005, height), "xycoords": ("axes fraction", "data")}
-    axes.annotate("no result", **place, color=arm(name).colour, fontsize=6.5, va="center")
+    place = {"xy": (0.995, height), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
+    axes.annotate("no result", **place, color=arm(name).colour, fontsize=6.5)
 
 
 def _chance(axes: Axes, metric: str) -> None:
@@ -190,11 +198,11 @@ def _handles(arms: Sequence[str], results: pd.DataFrame) -> list[Line2D]:
         Line2D([], [], color=arm(name).colour, marker=arm(name).marker, markersize=5, label=arm(name).label)
         for name in arms
     ]
-    if "finetune" in set(results["mode"]):
+    if set(results["mode"]) & set(OTHER_MODES):
         open_marker = {"color": QUIET, "marker": "o", "markersize": 5, "linestyle": "none"}
         handles += [
-            Line2D([], [], label="linear probe or reference", **open_marker),
-            Line2D([], [], label="fine-tuned", markerfacecolor="white", **open_marker),
+            Line2D([], [], label="linear (probe, reference)", **open_marker),
+            Line2D([], [], label="fine-tuned or boosted", markerfacecolor="white", **open_marker),
         ]
     return handles
 

@@ -49,7 +49,11 @@ ARMS = {
 }
 """Every arm and reference by its name in the result tables, in the order in which figures list them."""
 
-MODES = {"probe": "linear probe", "finetune": "fine-tuned"}
+LINEAR_MODES = ("probe", "linear", "")
+"""Modes whose model is linear in fixed features, drawn with filled markers; "" is a reference without a mode."""
+
+OTHER_MODES = ("finetune", "boosted")
+"""Fine-tuned encoders and gradient boosting, drawn with open markers."""
 
 SEX_COLOURS = {"male": "#0072B2", "female": "#CC79A7"}
 INK, QUIET = "#1A1A1A", "#6B6B6B"

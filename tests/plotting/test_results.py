@@ -57,8 +57,14 @@ def test_fine_tuned_dots_are_open():
     both = pd.concat([results, results[results.arm == "mdm"].assign(mode="finetune")])
     figure = draw_results(both, ["LVM"], "R2", "simulated")
     (open_dot,), (filled,) = dots(figure, "mdm finetune LVM"), dots(figure, "mdm probe LVM")
+    boosted = both.assign(arm=both.arm.where(both["mode"] == "probe", "demographics"))
+    boosted["mode"] = boosted["mode"].replace("finetune", "boosted")
+    (tree,) = dots(draw_results(boosted, ["LVM"], "R2", "simulated"), "demographics boosted LVM")
+    assert tree.get_markerfacecolor() == "white"
+    with pytest.raises(ValueError, match="unknown mode"):
+        draw_results(both.assign(mode="lasso"), ["LVM"], "R2", "simulated")
     assert open_dot.get_markerfacecolor() == "white" and filled.get_markerfacecolor() == ARMS["mdm"].colour
-    assert "fine-tuned" in [t.get_text() for t in figure.legends[0].get_texts()]
+    assert "fine-tuned or boosted" in [t.get_text() for t in figure.legends[0].get_texts()]
 
 
 def test_differences_name_their_reference():
@@ -90,6 +96,7 @@ def test_adjusted_panels_share_scale_and_arms():
     adjusted = results.assign(value=results.value / 2, low=results.low / 2, high=results.high / 2)
     figure = draw_adjusted(results, adjusted, ["LVEDV", "LVM"], "R2", "simulated")
     left, right = figure.axes
+    assert len(dots(figure, "chance")) == 2
     assert left.get_xlim() == right.get_xlim() and right.get_xlabel() == "Partial R²"
     assert [float(dot.get_xdata()[0]) for dot in dots(figure, "mdm probe LVM")] == pytest.approx([0.5, 0.25])
     with pytest.raises(ValueError, match="gain in AUROC"):
