@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -92,8 +93,18 @@ _RC = {
 @contextmanager
 def style() -> Iterator[None]:
     """Draw in this style; the reader's own settings come back afterwards."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **_RC, "backend": mpl.rcParams._get("backend")}):
+    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
+    with mpl.rc_context(defaults | _RC):
         yield
+
+
+class Page(Figure):
+    """A figure of no pyplot window that a notebook shows all the same, as the last expression of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        with style(), BytesIO() as buffer:
+            self.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+            return buffer.getvalue()
 
 
 def arm(name: str) -> Arm:
@@ -106,11 +117,11 @@ def arm(name: str) -> Arm:
 def new_figure(height: float, source: str, width: float = WIDTH, note: str = "") -> Figure:
     """An empty figure, `width` x `height` inches, whose last lines say `note` (what intervals mean, n) and `source`.
 
-    It belongs to no pyplot window. ValueError when `source` is empty: a figure says what data it was drawn from.
+    ValueError when `source` is empty: a figure says what data it was drawn from.
     """
     if not source.strip():
         raise ValueError("figure without a source; expected words such as 'simulated cohort, n = 1,500, demo profile'")
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Page(figsize=(width, height), layout="constrained")
     characters = int(width * 15.5)
     lines = textwrap.wrap(note, characters) + textwrap.wrap(f"Data: {source}", characters)
     size, line = 7.5, 0.145

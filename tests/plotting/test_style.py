@@ -47,6 +47,10 @@ def test_source_and_note_stand_on_the_figure_and_none_is_refused():
         new_figure(2.0, "  ")
 
 
+def test_a_notebook_shows_the_figure_without_a_window():
+    assert figure()._repr_png_()[:4] == b"\x89PNG"
+
+
 def test_style_leaves_the_readers_settings_alone():
     before = dict(mpl.rcParams)
     figure()
