@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.config import LEADS, RAW_SAMPLING_RATE, RECORD_SECONDS
-from mmcl.simulation import atria, recording, source
+from mmcl.simulation import activation, atria, recording, source
 from mmcl.simulation.conductor import Torso, build_torso, transfer, twelve_leads
 from mmcl.simulation.heart import Hearts
 from mmcl.simulation.random import normal
@@ -26,7 +26,8 @@ CHUNK = 16
 # PR interval: mean, growth per year of age beyond 60, and spread (Rijnbeek et al. 2014, J Electrocardiol 47:914), ms.
 PR, PR_PER_YEAR, PR_SPREAD = 155.0, 0.3, 21.0
 RATE_MEMORY = 0.25
-"""Share by which one RR interval, against the mean rate, sets the next action potential (Franz et al. 1988, JCI 82:972)."""
+"""Share by which one RR interval, against the mean rate, sets the next action potential (Franz et al. 1988, J Clin
+Invest 82:972)."""
 
 STEP = source.STEP
 BEFORE = 300.0
@@ -65,20 +66,21 @@ def simulate_ecg(seed: int, hearts: Hearts, noise: bool = True) -> Electrocardio
 def _simulate(seed: int, hearts: Hearts, noise: bool) -> tuple[torch.Tensor, ...]:
     people = hearts.people
     mesh = source.build_mesh(hearts)
-    torso = build_torso(seed, people, mesh.points)
+    atrial_points = atria.atrial_points(hearts)
+    torso = build_torso(seed, people, torch.cat([mesh.points, atrial_points], dim=1))
     rhythm = sample_rhythm(seed, people.subject, hearts.heart_rate, people.age, hearts.people.in_af)
-    depolarisation, recovery, activation = ventricular_waves(seed, hearts, mesh, torso)
-    p_wave, fibrillation, pr = _atrial_waves(seed, hearts, torso)
+    depolarisation, repolarisation, active = ventricular_waves(seed, hearts, mesh, torso)
+    p_wave, fibrillation, pr = _atrial_waves(seed, hearts, torso, atrial_points)
 
     first = depolarisation.clone()
     first[..., : p_wave.shape[-1]] += p_wave
     offset = _rate_shift(hearts, rhythm)
-    potential = _place(first, rhythm.onset, -BEFORE) + _place(recovery, rhythm.onset + offset / 1000, T_START)
+    potential = _place(first, rhythm.onset, -BEFORE) + _place(repolarisation, rhythm.onset + offset / 1000, T_START)
     potential = recording.modulate(seed, people.subject, potential + fibrillation, rhythm.breathing)
     if noise:
         potential = recording.add_noise(seed, people.subject, potential, rhythm.breathing)
 
-    ventricular, repolarised = twelve_leads(depolarisation), twelve_leads(recovery)
+    ventricular, repolarised = twelve_leads(depolarisation), twelve_leads(repolarisation)
     qrs_onset, qrs_end, peak = qrs_limits(ventricular)
     qt = t_end(repolarised) - qrs_onset
     beat = torch.nn.functional.pad(twelve_leads(first), (0, _samples(T_END - QRS_END)))
@@ -87,7 +89,7 @@ def _simulate(seed: int, hearts: Hearts, noise: bool) -> tuple[torch.Tensor, ...
     r_times = torch.where((r_times >= 0) & (r_times < RECORD_SECONDS), r_times, torch.nan)
     pr = torch.where(hearts.people.in_af, torch.nan, pr + qrs_onset)
     return (
-        twelve_leads(potential), r_times.sort(dim=1).values, activation, pr, qrs_end - qrs_onset, qt,
+        twelve_leads(potential), r_times.sort(dim=1).values, active, pr, qrs_end - qrs_onset, qt,
         frontal_axis(ventricular), beat,
     )  # fmt: skip
 
@@ -101,13 +103,13 @@ def ventricular_waves(
     """
     weight = source.weights(mesh.edges, mesh.conductance, transfer(torso, mesh.points))
     weight = source.AMPLITUDE * weight.float()
-    activation = source.activate(hearts, mesh)
-    recovery = source.recover(seed, hearts, mesh, activation)
+    active = activation.activate(seed, hearts, mesh)
+    recovered = activation.recover(seed, hearts, mesh, active)
     count = _samples(QRS_END - QRS_START)
-    qrs = source.wave(weight, activation, source.upstroke(count), QRS_START, count)
+    qrs = source.wave(weight, active, source.upstroke(count), QRS_START, count)
     qrs = torch.nn.functional.pad(qrs, (_samples(QRS_START + BEFORE), 0))
     count = _samples(T_END - T_START)
-    return qrs, source.wave(-weight, recovery, source.recovery(count), T_START, count), activation
+    return qrs, source.wave(-weight, recovered, source.recovery(count), T_START, count), active
 
 
 def qrs_limits(leads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -142,16 +144,17 @@ def frontal_axis(leads: torch.Tensor) -> torch.Tensor:
     return torch.rad2deg(torch.atan2(foot * 2 / math.sqrt(3), one))
 
 
-def _atrial_waves(seed: int, hearts: Hearts, torso: Torso) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _atrial_waves(
+    seed: int, hearts: Hearts, torso: Torso, points: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """P wave on the QRS's grid, fibrillatory waves (0 in sinus rhythm), and the sinus node's lead in ms (n,)."""
     people = hearts.people
-    points = atria.atrial_points(hearts)
     weight = atria.atrial_weights(torso, points).float()
     pr = PR + PR_PER_YEAR * (people.age - 60) + PR_SPREAD * normal(seed, people.subject, "ecg.pr")[:, 0]
     pr = pr.clamp(110, BEFORE - 20)
     time = torch.arange(-BEFORE, 20, STEP, device=weight.device)
-    activation = atria.atrial_activation(hearts, points) - pr[:, None]
-    p_wave = atria.p_wave(weight, activation.float(), time) * ~hearts.people.in_af[:, None, None]
+    times = atria.atrial_activation(hearts, points) - pr[:, None]
+    p_wave = atria.p_wave(weight, times.float(), time) * ~hearts.people.in_af[:, None, None]
     fibrillation = weight.new_zeros(len(weight), weight.shape[1], RAW_SAMPLING_RATE * RECORD_SECONDS)
     rows = hearts.people.in_af.nonzero()[:, 0]
     if len(rows):
@@ -163,7 +166,7 @@ def _rate_shift(hearts: Hearts, rhythm: Rhythm) -> torch.Tensor:
     """ms by which each beat's T wave (n, beats) comes later than at the mean rate."""
     mean = 60 / hearts.heart_rate[:, None]
     paced = mean + RATE_MEMORY * (rhythm.interval - mean)
-    return source.DURATION * (paced**source.DURATION_POWER - mean**source.DURATION_POWER)
+    return activation.DURATION * (paced**activation.DURATION_POWER - mean**activation.DURATION_POWER)
 
 
 def _place(template: torch.Tensor, onset: torch.Tensor, start: float) -> torch.Tensor:

@@ -45,7 +45,7 @@ class Rhythm:
 def sample_rhythm(
     seed: int, subject: torch.Tensor, heart_rate: torch.Tensor, age: torch.Tensor, in_af: torch.Tensor
 ) -> Rhythm:
-    """Draw the beats of subjects with mean `heart_rate` (n,) per minute, `age` (n,) years, fibrillating where `in_af` (n,).
+    """Draw the beats for mean `heart_rate` (n,) per minute and `age` (n,) years; fibrillating where `in_af` (n,).
 
     Sinus rhythm swings with respiration and at 0.1 Hz; in fibrillation intervals are independent and log-normal.
     """

@@ -15,57 +15,26 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.config import RAW_SAMPLING_RATE
-from mmcl.simulation.anatomy import SEGMENT_ANGLE, interpolate
+from mmcl.simulation.anatomy import interpolate
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
-from mmcl.simulation.random import normal
 
 LEFT = (9, 24, 4)
 """Nodes of the left ventricle from base to apex, around, and from endocardium to epicardium: 54 a segment."""
-RIGHT_THICKNESS, RIGHT_SHARE = 0.0035, 0.24
 RIGHT = (6, 8, 2)
 """Nodes of the right ventricular free wall, the same way."""
+RIGHT_THICKNESS, RIGHT_SHARE = 0.0035, 0.24
+"""Thickness of its wall in m, and conductivity over that of the left: trabeculae and opposed fronts in a thin wall,
+which this mesh does not resolve, cancel much of what it could drive (effective)."""
 
 STEP = 1000 / RAW_SAMPLING_RATE
 """Grid of time, ms."""
 AMPLITUDE = 100.0
 """Action potential, mV."""
-CONDUCTIVITY_TRANSMURAL, CONDUCTIVITY_ALONG = 0.101, 0.118
+CONDUCTIVITY_TRANSMURAL, CONDUCTIVITY_ALONG = 0.086, 0.121
 """Effective intracellular conductivity, S/m, across the wall and along it (measured: 0.02 to 0.3, Roth 1997, IEEE Trans
 Biomed Eng 44:326)."""
 
-# Ventricular activation after Durrer et al. 1970 (Circulation 41:899): the left ventricular endocardium breaks through
-# high on the anterior paraseptal wall, at the middle of the septum and on the posterior paraseptal wall, then at the
-# papillary muscles; the right some milliseconds later near the anterior papillary muscle. (level, two neighbouring
-# segments between which it lies, ms.)
-LV_SITES = ((0.40, 7, 8, 1.0), (0.25, 8, 9, 0.0), (0.8, 9, 10, 5.8), (0.60, 12, 7, 16.3), (0.55, 11, 12, 7.6))
-# On the right of the septum (level, neighbouring segments, ms) and on the free wall (level, turn, ms).
-SEPTAL_SITES = ((0.46, 8, 9, 0.6),)
-RV_SITES = ((0.65, 0.5, 12.6), (0.35, 0.5, 23.5))
-ENDOCARDIAL_VELOCITY = 0.81
-"""m/s along the Purkinje-lined endocardium (effective)."""
-TRANSMURAL_VELOCITY = 0.34
-"""m/s across the wall (Taggart et al. 2000, Cardiovasc Res 46:67, 0.3 to 0.6)."""
-RIGHT_BLOCK_DELAY, RIGHT_BLOCK_VELOCITY = 40.0, 0.5
-"""Right bundle branch block: ms until activation arrives through the septum, and the factor on its spread."""
-SEPTAL = tuple(float(segment in (2, 3, 8, 9, 14)) for segment in range(1, 17))
-"""Which AHA segments face the right ventricle."""
-NEVER = 200.0
-MERGE = 1.5
-"""ms over which two wavefronts merge."""
-
-# Action potential (effective): duration at RR = 1 s and its power of RR, differences from endocardium to epicardium and
-# base to apex, and the share by which later activation shortens it (Franz et al. 1987, Circulation 75:379).
-DURATION, DURATION_POWER = 301.0, 0.33
-DURATION_TRANSMURAL, DURATION_APEX, DURATION_ON_ACTIVATION = -20.3, 31.1, -1.23
-LATEST_USUAL = 75.0
-RIGHT_TRANSMURAL = 0.04
-DURATION_SPREAD, TRANSMURAL_SPREAD, LOCAL_SPREAD = 14.0, 4.5, 4.0
-"""Standard deviations over subjects of the whole, the transmural and the local duration, ms."""
-THICK_WALL_TRANSMURAL = 3.0
-"""ms by which each mm of wall beyond 9 mm lengthens the epicardial action potential: the strain pattern."""
-INFARCT_DURATION = 30.0
-"""ms by which muscle that survives in a scarred segment recovers late: the inverted T wave of an old infarct."""
-UPSTROKE, RECOVERY, RECOVERY_SKEW = 3.3, 20.8, 0.54
+UPSTROKE, RECOVERY, RECOVERY_SKEW = 3.8, 23.2, 0.43
 """Logistic time scales in ms, and the exponent below 1 that makes recovery begin slowly and end fast."""
 
 
@@ -120,70 +89,6 @@ def weights(edges: torch.Tensor, conductance: torch.Tensor, potential: torch.Ten
     return total.transpose(1, 2)
 
 
-def activate(hearts: Hearts, mesh: Mesh) -> torch.Tensor:
-    """Activation time (n, nodes) in ms after the first breakthrough.
-
-    The endocardium activates from its breakthrough sites, the wall from the endocardium, and the septum from both
-    sides, whichever comes first: with the left bundle blocked it activates from right to left.
-    """
-    kind = {"dtype": hearts.centre.dtype, "device": hearts.centre.device}
-    speed = hearts.conduction[:, None]
-    level, turn, depth = grid_cells(LEFT, hearts.centre)
-    angle = 2 * math.pi * turn
-    inner = wall_point(hearts, level, angle, torch.zeros_like(depth))
-    outer = wall_point(hearts, level, angle, torch.ones_like(depth))
-    thickness = (outer - inner).norm(dim=-1)
-
-    onset, sites = _wall_sites(hearts, LV_SITES, 0.0)
-    endocardial = _spread(inner, sites, onset, ENDOCARDIAL_VELOCITY * speed)
-    endocardial = endocardial + interpolate(hearts.segment_delay, level, angle)
-    across = 1000 * thickness / (TRANSMURAL_VELOCITY * speed)
-    from_left = endocardial + depth * across
-
-    block = hearts.people.rbbb.to(**kind)[:, None]
-    rv_speed = ENDOCARDIAL_VELOCITY * speed * (1 - (1 - RIGHT_BLOCK_VELOCITY) * block)
-    septal_onset, septal_sites = _wall_sites(hearts, SEPTAL_SITES, 1.0)
-    septal = _spread(outer, septal_sites, septal_onset + RIGHT_BLOCK_DELAY * block, rv_speed)
-    # Where the wall does not face the right ventricle nothing comes from there.
-    facing = interpolate(torch.tensor([SEPTAL], **kind), level, angle)
-    from_right = septal + (1 - depth) * across + NEVER * (1 - facing)
-    left = _earliest(torch.stack([from_left, from_right], dim=-1))
-
-    rv_level, rv_turn, rv_onset = torch.tensor(RV_SITES, **kind).unbind(1)
-    rv_sites = rv_point(hearts, rv_level, rv_turn, torch.zeros_like(rv_level))
-    free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
-    right = _spread(free, rv_sites, rv_onset[None] + RIGHT_BLOCK_DELAY * block, rv_speed)
-    right = right + 1000 * RIGHT_THICKNESS * free_depth / (TRANSMURAL_VELOCITY * speed)
-    return torch.cat([left, right], dim=1)
-
-
-def _wall_sites(hearts: Hearts, sites: tuple, depth: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Onset (n or 1, sites) in ms and place (n, sites, 3) of breakthrough `sites` of the left ventricular wall."""
-    kind = {"dtype": hearts.centre.dtype, "device": hearts.centre.device}
-    level = torch.tensor([site[0] for site in sites], **kind)
-    angle = torch.tensor([_between(site[1], site[2]) for site in sites], **kind)
-    onset = torch.tensor([site[3] for site in sites], **kind)[None]
-    return onset, wall_point(hearts, level, angle, torch.full_like(level, depth))
-
-
-def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
-    """Recovery time (n, nodes) in ms at the mean heart rate: activation plus the local action potential's duration."""
-    subject = hearts.people.subject
-    draws = normal(seed, subject, "source.duration", 2)
-    mean = DURATION + DURATION_SPREAD * draws[:, :1]
-    mean = mean * (60 / hearts.heart_rate[:, None]) ** DURATION_POWER
-    thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - 9).clamp(min=0)
-    transmural = DURATION_TRANSMURAL + TRANSMURAL_SPREAD * draws[:, 1:] + THICK_WALL_TRANSMURAL * thickening
-    # Muscle is adapted to its usual place in the sequence, not to a block: beyond the normal range nothing is made up.
-    late = activation.clamp(max=LATEST_USUAL) - LATEST_USUAL / 2
-    duration = mean + transmural * mesh.depth + DURATION_APEX * mesh.level + DURATION_ON_ACTIVATION * late
-    level, turn, _ = grid_cells(LEFT, hearts.centre)
-    duration[:, mesh.right :] -= (1 - RIGHT_TRANSMURAL) * transmural * mesh.depth[mesh.right :]
-    local = LOCAL_SPREAD * normal(seed, subject, "source.local", 16) + INFARCT_DURATION * hearts.transmurality
-    duration[:, : mesh.right] += interpolate(local, level, 2 * math.pi * turn)
-    return activation + duration
-
-
 def wave(weight: torch.Tensor, time: torch.Tensor, change: torch.Tensor, start: float, count: int) -> torch.Tensor:
     """Potentials (n, electrodes, count), `STEP` ms apart from `start` ms, of nodes that change at their own `time`.
 
@@ -217,12 +122,6 @@ def recovery(count: int) -> torch.Tensor:
 
 def _steps(count: int) -> torch.Tensor:
     return STEP * torch.arange(-(count - 1), count, dtype=torch.float64)
-
-
-def _between(one: int, other: int) -> float:
-    """Angle in rad halfway between the centres of two neighbouring AHA segments, counted from 1."""
-    first, second = SEGMENT_ANGLE[one - 1], SEGMENT_ANGLE[other - 1]
-    return math.atan2(math.sin(first) + math.sin(second), math.cos(first) + math.cos(second))
 
 
 def grid_cells(shape: tuple[int, int, int], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -273,14 +172,3 @@ def _viability(hearts: Hearts, level: torch.Tensor, angle: torch.Tensor, depth: 
     # A segment's viability counts its scar; what remains is stunning, at every depth.
     stunned = (hearts.viability / (1 - hearts.transmurality).clamp(min=0.05)).clamp(max=1)
     return (1 - scarred) * interpolate(stunned, level, angle)
-
-
-def _spread(points: torch.Tensor, sites: torch.Tensor, onset: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-    """Arrival (n, points) in ms from the earliest of `sites` (n, sites, 3), `onset` ms, at `velocity` (n, 1) m/s."""
-    distance = torch.cdist(points, sites, compute_mode="donot_use_mm_for_euclid_dist")
-    return _earliest(onset[:, None] + 1000 * distance / velocity[..., None])
-
-
-def _earliest(times: torch.Tensor) -> torch.Tensor:
-    """Smooth minimum over the last axis."""
-    return -MERGE * torch.logsumexp(-times / MERGE, dim=-1)

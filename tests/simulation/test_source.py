@@ -19,7 +19,8 @@ SEED = 11
 def hearts() -> Hearts:
     people = sample_people(SEED, torch.arange(12))
     well = torch.zeros(12, dtype=torch.bool)
-    people = dataclasses.replace(people, cad=well, af=well, in_af=well, lbbb=well, rbbb=well, culprit=torch.full((12,), -1))
+    well = dict.fromkeys(("cad", "af", "in_af", "lbbb", "rbbb"), well)
+    people = dataclasses.replace(people, **well, culprit=torch.full((12,), -1))
     return build_hearts(SEED, people)
 
 

@@ -1,0 +1,143 @@
+"""Activation: when each node of the ventricles depolarises, and when it recovers.
+
+The endocardium activates from its breakthrough sites at the speed of Purkinje-lined muscle, the wall from the
+endocardium, and the septum from both sides; action potentials differ across the wall, from base to apex, with the rate,
+with the place in the sequence, and between people.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from mmcl.simulation.anatomy import SEGMENT_ANGLE, interpolate
+from mmcl.simulation.heart import Hearts, rv_point, wall_point
+from mmcl.simulation.random import normal
+from mmcl.simulation.source import LEFT, RIGHT_THICKNESS, Mesh, grid_cells
+
+# Ventricular activation after Durrer et al. 1970 (Circulation 41:899): the left ventricular endocardium breaks through
+# high on the anterior paraseptal wall, at the middle of the septum and on the posterior paraseptal wall, then at the
+# papillary muscles; the right some milliseconds later near the anterior papillary muscle. (level, two neighbouring
+# segments between which it lies, ms.)
+LV_SITES = ((0.40, 7, 8, 0.4), (0.49, 8, 9, 0.0), (0.7, 9, 10, 11.7), (0.60, 12, 7, 15.5), (0.55, 11, 12, 6.8))
+SITE_SPREAD, FASCICLE_SPREAD = 2.0, 0.22
+"""Standard deviations over subjects of a site's onset, ms, and of how much later than usual the lateral and anterior
+walls are, as a share: no two left bundles branch alike (Demoulin & Kulbertus 1972, Br Heart J 34:807)."""
+# On the right of the septum (level, neighbouring segments, ms) and on the free wall (level, turn, ms).
+SEPTAL_SITES = ((0.38, 8, 9, 4.1),)
+RV_SITES = ((0.65, 0.5, 11.7), (0.35, 0.5, 17.3))
+ENDOCARDIAL_VELOCITY = 0.92
+"""m/s along the Purkinje-lined endocardium (effective)."""
+ENDOCARDIUM_DONE = 50.0
+"""ms by which the left endocardium is usually active."""
+TRANSMURAL_VELOCITY = 0.31
+"""m/s across the wall (Taggart et al. 2000, Cardiovasc Res 46:67, 0.3 to 0.6)."""
+RIGHT_BLOCK_DELAY, RIGHT_BLOCK_VELOCITY = 50.0, 0.8
+"""Right bundle branch block: ms until activation arrives through the septum, and the factor on its spread."""
+SEPTAL = tuple(float(segment in (2, 3, 8, 9, 14)) for segment in range(1, 17))
+"""Which AHA segments face the right ventricle."""
+NEVER = 200.0
+"""ms that stand for a front that never comes."""
+MERGE = 1.5
+"""ms over which two wavefronts merge."""
+
+# Action potential (effective): duration at RR = 1 s and its power of RR, differences from endocardium to epicardium and
+# base to apex, and the share by which later activation shortens it (Franz et al. 1987, Circulation 75:379).
+DURATION, DURATION_POWER = 304.0, 0.33
+DURATION_TRANSMURAL, DURATION_APEX, DURATION_ON_ACTIVATION = -26.6, 21.0, -0.86
+LATEST_USUAL = 75.0
+"""ms after the first breakthrough up to which action potentials are adapted to the sequence."""
+RIGHT_TRANSMURAL = 0.04
+"""Share of the transmural difference that the thin right ventricle has."""
+DURATION_SPREAD, TRANSMURAL_SPREAD, LOCAL_SPREAD = 14.0, 4.5, 4.0
+"""Standard deviations over subjects of the whole, the transmural and the local duration, ms."""
+THICK_WALL_TRANSMURAL = 3.0
+"""ms by which each mm of wall beyond 9 mm lengthens the epicardial action potential: the strain pattern."""
+INFARCT_DURATION = 30.0
+"""ms by which muscle that survives in a scarred segment recovers late: the inverted T wave of an old infarct."""
+
+
+def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
+    """Activation time (n, nodes) in ms after the first breakthrough.
+
+    The endocardium activates from its breakthrough sites, the wall from the endocardium, and the septum from both
+    sides, whichever comes first: with the left bundle blocked it activates from right to left.
+    """
+    kind = {"dtype": hearts.centre.dtype, "device": hearts.centre.device}
+    speed = hearts.conduction[:, None]
+    level, turn, depth = grid_cells(LEFT, hearts.centre)
+    angle = 2 * math.pi * turn
+    inner = wall_point(hearts, level, angle, torch.zeros_like(depth))
+    outer = wall_point(hearts, level, angle, torch.ones_like(depth))
+    thickness = (outer - inner).norm(dim=-1)
+
+    onset, sites = _wall_sites(hearts, LV_SITES, 0.0)
+    onset = onset + SITE_SPREAD * normal(seed, hearts.people.subject, "source.sites", len(LV_SITES))
+    endocardial = _spread(inner, sites, onset, ENDOCARDIAL_VELOCITY * speed)
+    fascicles = FASCICLE_SPREAD * normal(seed, hearts.people.subject, "source.fascicles", 2)
+    lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / ENDOCARDIUM_DONE).clamp(0, 1)
+    endocardial = endocardial * torch.exp(lateness)
+    endocardial = endocardial + interpolate(hearts.segment_delay, level, angle)
+    across = 1000 * thickness / (TRANSMURAL_VELOCITY * speed)
+    from_left = endocardial + depth * across
+
+    block = hearts.people.rbbb.to(**kind)[:, None]
+    rv_speed = ENDOCARDIAL_VELOCITY * speed * (1 - (1 - RIGHT_BLOCK_VELOCITY) * block)
+    septal_onset, septal_sites = _wall_sites(hearts, SEPTAL_SITES, 1.0)
+    septal = _spread(outer, septal_sites, septal_onset + RIGHT_BLOCK_DELAY * block, rv_speed)
+    # Where the wall does not face the right ventricle nothing comes from there.
+    facing = interpolate(torch.tensor([SEPTAL], **kind), level, angle)
+    from_right = septal + (1 - depth) * across + NEVER * (1 - facing)
+    left = _earliest(torch.stack([from_left, from_right], dim=-1))
+
+    rv_level, rv_turn, rv_onset = torch.tensor(RV_SITES, **kind).unbind(1)
+    rv_sites = rv_point(hearts, rv_level, rv_turn, torch.zeros_like(rv_level))
+    free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
+    right = _spread(free, rv_sites, rv_onset[None] + RIGHT_BLOCK_DELAY * block, rv_speed)
+    right = right + 1000 * RIGHT_THICKNESS * free_depth / (TRANSMURAL_VELOCITY * speed)
+    return torch.cat([left, right], dim=1)
+
+
+def _wall_sites(hearts: Hearts, sites: tuple, depth: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Onset (n or 1, sites) in ms and place (n, sites, 3) of breakthrough `sites` of the left ventricular wall."""
+    kind = {"dtype": hearts.centre.dtype, "device": hearts.centre.device}
+    level = torch.tensor([site[0] for site in sites], **kind)
+    angle = torch.tensor([_between(site[1], site[2]) for site in sites], **kind)
+    onset = torch.tensor([site[3] for site in sites], **kind)[None]
+    return onset, wall_point(hearts, level, angle, torch.full_like(level, depth))
+
+
+def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
+    """Recovery time (n, nodes) in ms at the mean heart rate: activation plus the local action potential's duration."""
+    subject = hearts.people.subject
+    draws = normal(seed, subject, "source.duration", 2)
+    mean = DURATION + DURATION_SPREAD * draws[:, :1]
+    mean = mean * (60 / hearts.heart_rate[:, None]) ** DURATION_POWER
+    thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - 9).clamp(min=0)
+    transmural = DURATION_TRANSMURAL + TRANSMURAL_SPREAD * draws[:, 1:] + THICK_WALL_TRANSMURAL * thickening
+    # Muscle is adapted to its usual place in the sequence, not to a block: beyond the normal range nothing is made up.
+    late = activation.clamp(max=LATEST_USUAL) - LATEST_USUAL / 2
+    duration = mean + transmural * mesh.depth + DURATION_APEX * mesh.level + DURATION_ON_ACTIVATION * late
+    level, turn, _ = grid_cells(LEFT, hearts.centre)
+    duration[:, mesh.right :] -= (1 - RIGHT_TRANSMURAL) * transmural * mesh.depth[mesh.right :]
+    local = LOCAL_SPREAD * normal(seed, subject, "source.local", 16) + INFARCT_DURATION * hearts.transmurality
+    duration[:, : mesh.right] += interpolate(local, level, 2 * math.pi * turn)
+    return activation + duration
+
+
+def _between(one: int, other: int) -> float:
+    """Angle in rad halfway between the centres of two neighbouring AHA segments, counted from 1."""
+    first, second = SEGMENT_ANGLE[one - 1], SEGMENT_ANGLE[other - 1]
+    return math.atan2(math.sin(first) + math.sin(second), math.cos(first) + math.cos(second))
+
+
+def _spread(points: torch.Tensor, sites: torch.Tensor, onset: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
+    """Arrival (n, points) in ms from the earliest of `sites` (n, sites, 3), `onset` ms, at `velocity` (n, 1) m/s."""
+    distance = torch.cdist(points, sites, compute_mode="donot_use_mm_for_euclid_dist")
+    return _earliest(onset[:, None] + 1000 * distance / velocity[..., None])
+
+
+def _earliest(times: torch.Tensor) -> torch.Tensor:
+    """Smooth minimum over the last axis."""
+    return -MERGE * torch.logsumexp(-times / MERGE, dim=-1)

@@ -1,0 +1,185 @@
+"""The simulated ECG: identities, clinical ranges of a healthy population, rhythm, block, reproducibility."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from mmcl.config import LEADS, RAW_SAMPLING_RATE
+from mmcl.simulation import electrocardiogram
+from mmcl.simulation.electrocardiogram import BEFORE, STEP, T_START, Electrocardiogram, simulate_ecg
+from mmcl.simulation.heart import Hearts, build_hearts
+from mmcl.simulation.population import People, sample_people
+
+SEED, N = 9, 220
+QRS = slice(round((BEFORE - 30) / STEP), round((BEFORE + 150) / STEP))
+T_WAVE = slice(round((BEFORE + T_START + 80) / STEP), None)
+P_WAVE = slice(0, round((BEFORE - 30) / STEP))
+
+
+def _people(n: int, **changes: bool) -> People:
+    """Subjects without any disease, but for `changes`."""
+    people = sample_people(SEED, torch.arange(n))
+    flags = dict.fromkeys(("cad", "af", "in_af", "dm", "hypertension", "lbbb", "rbbb"), False) | changes
+    flags = {name: torch.full((n,), value) for name, value in flags.items()}
+    culprit = torch.zeros(n, dtype=torch.int64) if changes.get("cad") else torch.full((n,), -1)
+    return dataclasses.replace(people, **flags, culprit=culprit)
+
+
+def _simulate(n: int, **changes: bool) -> tuple[Hearts, Electrocardiogram]:
+    hearts = build_hearts(SEED, _people(n, **changes))
+    return hearts, simulate_ecg(SEED, hearts)
+
+
+@pytest.fixture(scope="module")
+def healthy() -> tuple[Hearts, Electrocardiogram]:
+    return _simulate(N)
+
+
+def _lead(values: torch.Tensor, name: str) -> torch.Tensor:
+    return values[:, LEADS.index(name)]
+
+
+def test_shape_and_type(healthy):
+    signal = healthy[1].signal
+    assert signal.shape == (N, 12, 5000)
+    assert signal.dtype == torch.float32
+    assert torch.isfinite(signal).all()
+
+
+def test_einthoven_and_goldberger_hold_with_noise(healthy):
+    signal = healthy[1].signal
+    assert torch.allclose(_lead(signal, "I") + _lead(signal, "III"), _lead(signal, "II"), atol=1e-5)
+    augmented = _lead(signal, "aVR") + _lead(signal, "aVL") + _lead(signal, "aVF")
+    assert augmented.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "tolerance", "spread"),
+    # Rijnbeek et al. 2014, J Electrocardiol 47:914, adults of middle age at rest; axis and QT as used in the cohort's
+    # specification.
+    [("pr", 160, 10, (15, 30)), ("qrs", 93, 6, (6, 14)), ("qt", 408, 14, (18, 38)), ("axis", 42, 15, (10, 40))],
+)
+def test_interval_is_in_the_clinical_range(healthy, name, mean, tolerance, spread):
+    values = getattr(healthy[1], name)
+    assert abs(values.mean() - mean) < tolerance
+    assert spread[0] < values.std() < spread[1]
+
+
+def test_voltage_is_in_the_clinical_range(healthy):
+    hearts, ecg = healthy
+    beat = ecg.beat[..., QRS]
+    tallest = torch.maximum(_lead(beat, "V5").amax(dim=1), _lead(beat, "V6").amax(dim=1))
+    sokolow = tallest - _lead(beat, "V1").amin(dim=1)
+    female = hearts.people.female
+    assert 2.0 < sokolow[~female].mean() < 2.9
+    assert 1.6 < sokolow[female].mean() < 2.5
+    assert 0.1 < torch.corrcoef(torch.stack([sokolow.double(), hearts.lv_mass]))[0, 1] < 0.6
+
+
+def test_r_grows_and_s_falls_across_the_chest(healthy):
+    beat = healthy[1].beat[..., QRS]
+    r = beat.amax(dim=-1).mean(dim=0)[6:]
+    s = -beat.amin(dim=-1).mean(dim=0)[6:]
+    assert (r[:4].diff() > 0).all()
+    assert (s[1:].diff() < 0).all()
+    assert r[0] < s[0] and r[4] > s[4]
+
+
+def test_polarity_of_the_limb_leads(healthy):
+    beat = healthy[1].beat
+    net = beat[..., QRS].sum(dim=-1)
+    assert (_lead(net, "aVR") < 0).float().mean() > 0.98
+    assert (_lead(net, "I") > 0).float().mean() > 0.95
+    p_wave = beat[..., P_WAVE].sum(dim=-1)
+    for name in ("I", "II"):
+        assert (_lead(p_wave, name) > 0).float().mean() > 0.95
+
+
+def test_t_wave_is_concordant_in_health(healthy):
+    t_wave = healthy[1].beat[..., T_WAVE].sum(dim=-1)
+    for name in ("I", "II", "V3", "V4", "V5"):
+        assert (_lead(t_wave, name) > 0).float().mean() > 0.9
+
+
+def test_segments_are_isoelectric_in_health(healthy):
+    beat = healthy[1].beat
+    assert beat[..., :5].abs().max() < 0.02
+    assert beat[..., -20:].abs().max() < 0.02
+    st_level = beat[..., round((BEFORE + 130) / STEP)]
+    assert st_level.abs().median() < 0.06
+
+
+def test_pathological_q_waves_are_rare_in_health(healthy):
+    beat = healthy[1].beat[..., QRS]
+    peak = beat.argmax(dim=-1, keepdim=True)
+    before = torch.arange(beat.shape[-1]) < peak
+    q = -(beat * before).amin(dim=-1)
+    pathological = (q > 0.1) & (q > 0.25 * beat.amax(dim=-1))
+    for name in ("I", "II", "V3", "V4", "V5", "V6"):
+        assert _lead(pathological, name).float().mean() < 0.08, name
+
+
+def test_r_times_are_where_the_heart_is_loudest(healthy):
+    hearts, _ = healthy
+    ecg = simulate_ecg(SEED, hearts, noise=False)
+    times = ecg.r_times[:, 3]
+    index = (times * RAW_SAMPLING_RATE).round().long()
+    size = ecg.signal.square().mean(dim=1).sqrt()
+    window = torch.arange(-40, 41)
+    peak = size.gather(1, index[:, None] + window).argmax(dim=1) - 40
+    assert peak.abs().max() <= 4
+
+
+def test_fibrillation_has_irregular_beats_and_no_p_wave():
+    hearts, ecg = _simulate(40, af=True, in_af=True)
+    intervals = ecg.r_times.diff(dim=1)
+    mean = intervals.nanmean(dim=1, keepdim=True)
+    variation = ((intervals - mean) ** 2).nanmean(dim=1).sqrt() / mean[:, 0]
+    assert variation.median() > 0.12
+    assert torch.isnan(ecg.pr).all()
+    assert ecg.beat[..., P_WAVE].abs().max() == 0
+    # Where the P wave was, fibrillatory waves go on, largest in V1.
+    clean = simulate_ecg(SEED, hearts, noise=False).signal
+    start = ((ecg.r_times[:, 4] - 0.14) * RAW_SAMPLING_RATE).long()
+    window = (start[:, None] + torch.arange(40))[:, None].expand(-1, 12, -1)
+    swing = torch.stack([clean.gather(2, window).amax(dim=2), -clean.gather(2, window).amin(dim=2)]).sum(dim=0)
+    assert 0.03 < _lead(swing, "V1").median() < 0.25
+    assert _lead(swing, "V1").median() > _lead(swing, "I").median()
+
+
+def test_left_bundle_branch_block_is_wide_and_turns_away_from_the_right_chest(healthy):
+    _, ecg = _simulate(30, lbbb=True)
+    assert ecg.qrs.mean() > 125
+    net = ecg.beat[..., QRS].sum(dim=-1)
+    assert (_lead(net, "V1") < 0).float().mean() > 0.9
+    assert (_lead(net, "I") > 0).float().mean() > 0.9
+    # T waves turn against the QRS.
+    t_wave = ecg.beat[..., T_WAVE].sum(dim=-1)
+    normal = healthy[1].beat[:30, :, T_WAVE].sum(dim=-1)
+    assert _lead(t_wave - normal, "I").mean() < 0 < _lead(t_wave - normal, "V1").mean()
+
+
+def test_right_bundle_branch_block_ends_in_a_late_r_wave_on_the_right():
+    _, ecg = _simulate(30, rbbb=True)
+    assert ecg.qrs.mean() > 110
+    late = slice(round((BEFORE + 80) / STEP), round((BEFORE + 120) / STEP))
+    assert _lead(ecg.beat[..., late].mean(dim=-1), "V1").mean() > 0.05
+    assert _lead(ecg.beat[..., late].mean(dim=-1), "I").mean() < 0
+
+
+def test_subject_is_the_same_in_any_batch(monkeypatch):
+    whole = build_hearts(SEED, sample_people(SEED, torch.arange(20)))
+    part = build_hearts(SEED, sample_people(SEED, torch.tensor([17, 4])))
+    monkeypatch.setattr(electrocardiogram, "CHUNK", 7)
+    one, other = simulate_ecg(SEED, whole), simulate_ecg(SEED, part)
+    for field in dataclasses.fields(Electrocardiogram):
+        expected, found = getattr(one, field.name)[[17, 4]], getattr(other, field.name)
+        assert torch.allclose(expected, found, atol=1e-4, equal_nan=True), field.name
+
+
+def test_seeds_give_different_recordings(healthy):
+    hearts, ecg = healthy
+    rows = build_hearts(SEED, _people(2))
+    assert (simulate_ecg(SEED + 1, rows).signal - ecg.signal[:2]).abs().max() > 0.05
+    assert torch.allclose(simulate_ecg(SEED, rows).signal, ecg.signal[:2], atol=1e-4)
