@@ -38,7 +38,8 @@ def draw_latent(
     names = [*phenotypes, *diseases]
     with style():
         rows, columns = len(embeddings), len(names)
-        note = "First two principal components of the frozen ECG embedding; axes in units of the embedding."
+        n = len(next(iter(embeddings.values())))
+        note = f"First two principal components of the frozen embedding and their share of its variance; n = {n:,}."
         figure = new_figure(2.15 * rows + 0.75, source, width=max(2.35 * columns + 0.4, 4.6), note=note)
         panels = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey="row")
         for row, (name, embedding) in enumerate(embeddings.items()):

@@ -157,4 +157,4 @@ def test_latent_axes_name_their_variance_and_leave_missing_out():
     assert phenotype.collections[0].get_offsets().shape == (90, 2)
     assert phenotype.get_xlabel() == f"PC1 ({share[0]:.0%})" and phenotype.get_ylabel().startswith("MDM\nPC2")
     assert cases.get_legend().get_texts()[1].get_text() == f"cases ({int(disease.sum())})"
-    assert figure.axes[2].get_ylabel() == "g"
+    assert figure.axes[2].get_ylabel() == "g" and "n = 100." in figure.texts[0].get_text()
