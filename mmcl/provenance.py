@@ -10,9 +10,7 @@ import ast
 import functools
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -57,16 +55,10 @@ def write_text(path: Path, text: str) -> bool:
     """
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    from mmcl.atomic import atomic_path
+
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,11 @@ class Setting:
     profile: Profile
     preset: Preset
     device: torch.device
+
+    @property
+    def workers(self) -> int:
+        """Processes that work on files at once: one a processor."""
+        return os.cpu_count() or 1
 
     @property
     def footer(self) -> str:

@@ -21,9 +21,9 @@ def smoke_run(tmp_path_factory):
     import pandas as pd
 
     from mmcl.config import profile
-    from mmcl.data.phenotypes import PHENOTYPES
     from mmcl.data.store import StoreWriter
     from mmcl.paths import Run
+    from mmcl.phenotypes import PHENOTYPES
 
     patch = pytest.MonkeyPatch()
     patch.setenv("MMCL_BUILD", str(tmp_path_factory.mktemp("build")))

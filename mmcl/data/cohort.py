@@ -15,9 +15,9 @@ from mmcl.config import DISEASES, CohortConfig
 from mmcl.data import tables
 from mmcl.data.labels import label_subjects
 from mmcl.data.manifest import Manifest
-from mmcl.data.phenotypes import PHENOTYPES
 from mmcl.data.quarantine import Quarantine, Rejection
 from mmcl.data.splits import split_by_column, split_by_fractions, split_by_sizes
+from mmcl.phenotypes import PHENOTYPES
 
 COLUMNS = (
     *("subject", "visit", "split", "flags", "age", "sex", "height", "weight", "bsa", "systolic"),

@@ -22,6 +22,7 @@ from mmcl.config import Preset, Profile, fingerprint
 from mmcl.data import tables
 from mmcl.data.cmr_preprocessing import Cine, preprocess_cine
 from mmcl.data.cohort import Entry, list_entries, list_subjects, subject_table
+from mmcl.data.ecg_features import measure
 from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
 from mmcl.data.manifest import Manifest
 from mmcl.data.quarantine import Quarantine, Rejection, Unusable
@@ -53,10 +54,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One row of the store: arrays by name, `ecg` float16 (12, record), `cmr` and `heart` uint8 (3, crop, crop)."""
+    """One row of the store: arrays by name, `ecg` float16 (12, record), `cmr` and `heart` uint8 (3, crop, crop).
+
+    `measured` holds the classical measurements of the ECG, taken while its amplitudes are still in millivolt.
+    """
 
     arrays: dict[str, np.ndarray]
     flags: tuple[str, ...]
+    measured: dict[str, float]
 
 
 def preprocess_cohort(
@@ -110,12 +115,14 @@ def prepare(
     """Preprocess what a subject has, from files or from memory; the reason instead where it cannot be used."""
     arrays: dict[str, np.ndarray] = {}
     flags: tuple[str, ...] = ()
+    measured: dict[str, float] = {}
     try:
         if recording is not None:
             ecg = harmonise(recording)
             signal = reduce_sampling_rate(preprocess_ecg(ecg.signal[None])[0], settings.sampling_rate)
             arrays["ecg"] = signal.astype(np.float16)
             flags += ecg.flags
+            measured = {f"ecg_{name}": value for name, value in measure(ecg.signal[None]).iloc[0].items()}
         if cine is not None:
             heart = preprocess_cine(cine, settings.crop, settings.centre_crop, settings.cavity_label, es_frame)
             arrays["cmr"] = heart.images
@@ -124,7 +131,7 @@ def prepare(
             flags += heart.flags
     except Unusable as unusable:
         return unusable.rejection
-    return Prepared(arrays, flags)
+    return Prepared(arrays, flags, measured)
 
 
 def write_store(
@@ -162,6 +169,8 @@ def write_store(
             rows = table.iloc[[row for row, _ in kept]].copy()
             marks = [_marks(result, names) for _, result in kept]
             rows["flags"] = [";".join(mark) for mark in marks]
+            measured = pd.DataFrame([result.measured for _, result in kept], index=rows.index)
+            rows = rows.join(measured.astype(np.float32))
             flags.update(kind for mark in marks for kind in {flag.partition(":")[0] for flag in mark})
             empty = np.zeros(shapes["heart"], np.uint8)
             writer.append(rows, **{n: np.stack([result.arrays.get(n, empty) for _, result in kept]) for n in names})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+from mmcl.atomic import atomic_path
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,8 @@ class Quarantine:
 
     def write(self, path: Path) -> None:
         """Write CSV with a header; the file appears whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
-        with open(partial, "w", encoding="utf-8", newline="") as file:
+        with atomic_path(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             names = [column.name for column in fields(Rejection)]
             writer.writerow(names)
             writer.writerows([getattr(rejection, name) for name in names] for rejection in self.rejections)
-        os.replace(partial, path)

@@ -5,7 +5,6 @@ simulation.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,15 +31,15 @@ _SLICES = 8
 _CHUNK = 64
 
 
-def request_store(setting: Setting, raw: Path | None = None, workers: int | None = None) -> Store:
+def request_store(setting: Setting, raw: str | Path = "", workers: int = 1) -> Store:
     """The store of `setting`'s run, preprocessed now unless it was made from the same raw data, numbers and code.
 
-    `raw` is the folder of raw files; the simulated cohort's is its own. A simulated cohort without raw files is
-    simulated into the store. `workers` processes work at once (default: as many as there are processors).
+    `raw` is the folder of raw files, by default that of the run's simulation. A simulated cohort without raw files is
+    simulated into the store. `workers` processes read and preprocess.
     """
     run, profile, preset = setting.run, setting.profile, setting.preset
     manifest = cohort_manifest(run.cohort)
-    raw = run.raw if raw is None else Path(raw)
+    raw = Path(raw) if raw else run.raw
     numbers = describe(profile, preset, run.seed)
     code = code_fingerprint("mmcl.data.request")
     mark = fingerprint(numbers, code, _state(raw))
@@ -52,7 +51,7 @@ def request_store(setting: Setting, raw: Path | None = None, workers: int | None
     if simulated.exists() and not read_json(simulated)["files"]:
         store = _simulate(setting, manifest, raw)
     else:
-        store = preprocess_cohort(manifest, raw, run.store, profile, preset, run.seed, workers or os.cpu_count() or 1)
+        store = preprocess_cohort(manifest, raw, run.store, profile, preset, run.seed, workers)
     write_json(marker, {"fingerprint": mark})
     return store
 

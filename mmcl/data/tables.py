@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmcl.data.phenotypes import PHENOTYPES
+from mmcl.phenotypes import PHENOTYPES
 
 SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10 = 31, 21003, 50, 21002, 4080, 41270
 """Fields: sex (0 female, 1 male), age at visit (y), standing height (cm), weight (kg), systolic pressure (mmHg),
@@ -106,7 +106,7 @@ def covariates(table: pd.DataFrame, visit: int) -> pd.DataFrame:
 
 
 def phenotypes(table: pd.DataFrame, visit: int) -> pd.DataFrame:
-    """The 82 CMR phenotypes by name, in the units of `mmcl.data.phenotypes`, NaN where missing."""
+    """The 82 CMR phenotypes by name, in the units of `mmcl.phenotypes`, NaN where missing."""
     return pd.DataFrame({measure.name: numbers(table, measure.field, visit) for measure in PHENOTYPES})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl.evaluation.atomic import atomic_path
+from mmcl.atomic import atomic_path
 
 
 @dataclass(frozen=True)

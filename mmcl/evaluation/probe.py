@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import eigh
 from scipy.special import expit
 
-from mmcl.evaluation.atomic import atomic_path
+from mmcl.atomic import atomic_path
 from mmcl.evaluation.metrics import auroc, r2
 
 ALPHAS = tuple(10.0 ** np.arange(-1, 6))

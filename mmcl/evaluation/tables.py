@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmcl.data.phenotypes import GROUPS
-from mmcl.evaluation.atomic import atomic_path
+from mmcl.atomic import atomic_path
 from mmcl.evaluation.intervals import Bootstrap, bootstrap, over_seeds
 from mmcl.evaluation.predictions import Predictions
+from mmcl.phenotypes import GROUPS
 
 COLUMNS = {
     "task": "str",

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmcl.evaluation.atomic import atomic_path
+from mmcl.atomic import atomic_path
 
 WIDTH = 7.5
 """Inches of a figure of full width; at 9 points its text stays readable in a README some 850 pixels wide."""

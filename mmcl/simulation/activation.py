@@ -21,7 +21,7 @@ from mmcl.simulation.source import LEFT, RIGHT_THICKNESS, Mesh, grid_cells
 # papillary muscles; the right some milliseconds later near the anterior papillary muscle. (level, two neighbouring
 # segments between which it lies, ms.)
 LV_SITES = ((0.40, 7, 8, 0.4), (0.49, 8, 9, 0.0), (0.7, 9, 10, 11.7), (0.60, 12, 7, 15.5), (0.55, 11, 12, 6.8))
-SITE_SPREAD, FASCICLE_SPREAD = 2.0, 0.22
+SITE_SPREAD, FASCICLE_SPREAD = 2.0, (0.08, 0.24)
 """Standard deviations over subjects of a site's onset, ms, and of how much later than usual the lateral and anterior
 walls are, as a share: no two left bundles branch alike (Demoulin & Kulbertus 1972, Br Heart J 34:807)."""
 # On the right of the septum (level, neighbouring segments, ms) and on the free wall (level, turn, ms).
@@ -50,10 +50,11 @@ LATEST_USUAL = 75.0
 """ms after the first breakthrough up to which action potentials are adapted to the sequence."""
 RIGHT_TRANSMURAL = 0.04
 """Share of the transmural difference that the thin right ventricle has."""
-DURATION_SPREAD, TRANSMURAL_SPREAD, LOCAL_SPREAD = 14.0, 4.5, 4.0
+DURATION_SPREAD, TRANSMURAL_SPREAD, LOCAL_SPREAD = 19.0, 4.5, 4.0
 """Standard deviations over subjects of the whole, the transmural and the local duration, ms."""
-THICK_WALL_TRANSMURAL = 3.0
-"""ms by which each mm of wall beyond 9 mm lengthens the epicardial action potential: the strain pattern."""
+THICK_WALL, THICK_WALL_TRANSMURAL = 7.0, 4.0
+"""Mean thickness in mm beyond which a wall is thick, and ms by which each mm more lengthens the epicardial action
+potential: the strain pattern (effective)."""
 INFARCT_DURATION = 30.0
 """ms by which muscle that survives in a scarred segment recovers late: the inverted T wave of an old infarct."""
 
@@ -73,9 +74,9 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     thickness = (outer - inner).norm(dim=-1)
 
     onset, sites = _wall_sites(hearts, LV_SITES, 0.0)
-    onset = onset + SITE_SPREAD * normal(seed, hearts.people.subject, "source.sites", len(LV_SITES))
+    onset = onset + SITE_SPREAD * normal(seed, hearts.people.subject, "activation.sites", len(LV_SITES))
     endocardial = _spread(inner, sites, onset, ENDOCARDIAL_VELOCITY * speed)
-    fascicles = FASCICLE_SPREAD * normal(seed, hearts.people.subject, "source.fascicles", 2)
+    fascicles = normal(seed, hearts.people.subject, "activation.fascicles", 2) * torch.tensor(FASCICLE_SPREAD, **kind)
     lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / ENDOCARDIUM_DONE).clamp(0, 1)
     endocardial = endocardial * torch.exp(lateness)
     endocardial = endocardial + interpolate(hearts.segment_delay, level, angle)
@@ -111,17 +112,17 @@ def _wall_sites(hearts: Hearts, sites: tuple, depth: float) -> tuple[torch.Tenso
 def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
     """Recovery time (n, nodes) in ms at the mean heart rate: activation plus the local action potential's duration."""
     subject = hearts.people.subject
-    draws = normal(seed, subject, "source.duration", 2)
+    draws = normal(seed, subject, "activation.duration", 2)
     mean = DURATION + DURATION_SPREAD * draws[:, :1]
     mean = mean * (60 / hearts.heart_rate[:, None]) ** DURATION_POWER
-    thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - 9).clamp(min=0)
+    thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - THICK_WALL).clamp(min=0)
     transmural = DURATION_TRANSMURAL + TRANSMURAL_SPREAD * draws[:, 1:] + THICK_WALL_TRANSMURAL * thickening
     # Muscle is adapted to its usual place in the sequence, not to a block: beyond the normal range nothing is made up.
     late = activation.clamp(max=LATEST_USUAL) - LATEST_USUAL / 2
     duration = mean + transmural * mesh.depth + DURATION_APEX * mesh.level + DURATION_ON_ACTIVATION * late
     level, turn, _ = grid_cells(LEFT, hearts.centre)
     duration[:, mesh.right :] -= (1 - RIGHT_TRANSMURAL) * transmural * mesh.depth[mesh.right :]
-    local = LOCAL_SPREAD * normal(seed, subject, "source.local", 16) + INFARCT_DURATION * hearts.transmurality
+    local = LOCAL_SPREAD * normal(seed, subject, "activation.local", 16) + INFARCT_DURATION * hearts.transmurality
     duration[:, : mesh.right] += interpolate(local, level, 2 * math.pi * turn)
     return activation + duration
 

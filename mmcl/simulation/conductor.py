@@ -30,8 +30,8 @@ CONDUCTIVITY = 0.20
 # away), the chest wall that covers any heart, the sphere's centre in torso coordinates, and where the electrodes sit in
 # degrees: azimuth from the front to the left, elevation upwards.
 RADIUS = 0.151
-RADIUS_PER_BMI = 0.004
-CHEST_WALL = 0.012
+RADIUS_PER_BMI = 0.008
+CHEST_WALL = 0.028
 CENTRE = (0.018, -0.04, -0.016)
 AZIMUTH = (-111.0, 96.0, 68.0, -37.0, -13.0, -2.0, 18.0, 30.0, 51.0)
 ELEVATION = (30.8, 10.4, -55.2, -1.4, -2.3, -7.7, -14.3, -16.2, -19.3)

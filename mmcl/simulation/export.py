@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from mmcl.config import DISEASES, LEADS, RAW_SAMPLING_RATE, CohortConfig, fingerprint
-from mmcl.data.phenotypes import PHENOTYPES
+from mmcl.phenotypes import PHENOTYPES
 from mmcl.provenance import code_fingerprint, is_finished, write_json
 from mmcl.simulation.cine import render_cine
 from mmcl.simulation.electrocardiogram import Electrocardiogram, simulate_ecg
@@ -32,9 +32,6 @@ from mmcl.simulation.population import sample_people
 from mmcl.simulation.random import uniform
 
 COUNTS_PER_MILLIVOLT = 200
-SLICE_SPACING = 10.0
-"""mm between slices, as UK Biobank's protocol has it."""
-
 MARKER = "cohort.json"
 _CHUNK = 20
 """Subjects simulated together: enough to fill vectors, few enough for a small memory."""
@@ -119,10 +116,11 @@ def _export_chunk(seed: int, cohort: CohortConfig, folder: Path, first: int, las
         for name in ("ecg", "cmr"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         cine = render_cine(seed, subjects.hearts, cohort)
+        spacing = (cohort.spacing, cohort.spacing, cine.slice_distance)
         for row, k in enumerate(range(first, last)):
             write_ecg(folder / "ecg" / identifier(k), subjects.ecg.signal[row].numpy())
-            write_cine(folder / "cmr" / f"{identifier(k)}.nii.gz", cine.images[row].numpy(), cohort.spacing)
-            write_cine(folder / "cmr" / f"{identifier(k)}_seg.nii.gz", cine.labels[row].numpy(), cohort.spacing)
+            write_cine(folder / "cmr" / f"{identifier(k)}.nii.gz", cine.images[row].numpy(), spacing)
+            write_cine(folder / "cmr" / f"{identifier(k)}_seg.nii.gz", cine.labels[row].numpy(), spacing)
     names = ("participants", "phenotypes", "records", "truth")
     return {name: getattr(subjects, name) for name in names}
 
@@ -146,14 +144,12 @@ def write_ecg(path: Path, signal: np.ndarray) -> None:
     )
 
 
-def write_cine(path: Path, frames: np.ndarray, spacing: float) -> None:
-    """Write `frames` (slices, frames, rows, columns) uint8 as 4-D NIfTI (x, y, slice, time)."""
+def write_cine(path: Path, frames: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    """Write `frames` (slices, frames, rows, columns) uint8 as 4-D NIfTI (x, y, slice, time), `spacing` in mm."""
     import nibabel
 
-    image = nibabel.Nifti1Image(
-        np.ascontiguousarray(frames.transpose(3, 2, 0, 1)), np.diag([spacing] * 2 + [SLICE_SPACING, 1])
-    )
-    image.header.set_zooms((spacing, spacing, SLICE_SPACING, 1.0))
+    image = nibabel.Nifti1Image(np.ascontiguousarray(frames.transpose(3, 2, 0, 1)), np.diag([*spacing, 1.0]))
+    image.header.set_zooms((*spacing, 1.0))
     image.header.set_xyzt_units("mm", "unknown")
     image.header["descrip"] = b"simulated"
     nibabel.save(image, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mmcl.data.phenotypes import PHENOTYPES
+from mmcl.phenotypes import PHENOTYPES
 from mmcl.simulation.heart import Hearts
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmcl.atomic import atomic_path
 from mmcl.config import Preset, fingerprint
 from mmcl.data.augmentation import first_crop, resize, tiled_crops
 from mmcl.data.store import Store
-from mmcl.evaluation.atomic import atomic_path
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
 from mmcl.provenance import code_fingerprint, is_finished, write_json
 from mmcl.setting import Setting

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.config import DISEASES
-from mmcl.data.phenotypes import TARGETS
 from mmcl.data.store import Store
 from mmcl.evaluation.predictions import Predictions, load_predictions, save_predictions
+from mmcl.phenotypes import TARGETS
 from mmcl.provenance import is_finished, write_json
 
 TASKS = {"risk": DISEASES, "phenotypes": TARGETS}

@@ -11,10 +11,10 @@ from mmcl.config import LEADS, CohortConfig, preset, profile
 from mmcl.data import store as store_module
 from mmcl.data.cohort import COLUMNS
 from mmcl.data.manifest import Files, Manifest, Readers, SplitRule, Tables, cohort_manifest
-from mmcl.data.phenotypes import PHENOTYPES
 from mmcl.data.pipeline import Settings, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
 from mmcl.data.store import Store
+from mmcl.phenotypes import PHENOTYPES
 
 COUNT = 8
 SUBJECTS = [f"sim{k:07d}" for k in range(COUNT)]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mmcl.data.phenotypes import PHENOTYPES
 from mmcl.data.tables import canonical_column, codes, covariates, numbers, phenotypes, read_table, read_withdrawn
+from mmcl.phenotypes import PHENOTYPES
 
 
 def write(path, text):

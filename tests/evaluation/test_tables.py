@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmcl.data.phenotypes import GROUPS
 from mmcl.evaluation.metrics import r2
 from mmcl.evaluation.predictions import Predictions
 from mmcl.evaluation.tables import COLUMNS, compare_predictions, pivot, read_results, score_predictions, write_results
+from mmcl.phenotypes import GROUPS
 
 WHAT = {"task": "phenotype", "mode": "probe", "labels": "all"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcl.data.phenotypes import PHENOTYPES, TARGETS
+from mmcl.phenotypes import PHENOTYPES, TARGETS
 from mmcl.simulation.anatomy import (
     MYOCARDIAL_LOSS,
     cavity_volumes,

@@ -1,0 +1,67 @@
+# %% [markdown]
+# # 02 Pre-train by masked data modelling
+#
+# The first of the method's two steps: an autoencoder sees a fifth of an ECG's patches and rebuilds the rest, so that
+# its
+# encoder learns what ECGs look like without any label. The paper's claim it bears on: MDM is a good start for MMCL.
+#
+# - **Reads** `store/`.
+# - **Writes** `checkpoints/mdm/` (last, best, finished weights, log); figures `mdm_training`, `mdm_reconstruction`.
+# - **Expected time** smoke 10 s, demo 5 min (1 core), paper 1 h (GPU). An interrupted training goes on from its last
+#   epoch; the same training from a shell: `python -m mmcl pretrain mdm --profile demo`.
+
+# %%
+from IPython.display import Image, display
+
+from mmcl.data.store import Store
+from mmcl.environment import report
+from mmcl.plotting.reconstruction import draw_reconstruction
+from mmcl.plotting.style import save
+from mmcl.plotting.training import draw_training
+from mmcl.provenance import write_json
+from mmcl.setting import open_setting
+from mmcl.training.pretraining import history, pretrain, summary
+from mmcl.training.reconstruction import reconstruct
+
+# %% tags=["parameters"]
+profile = "demo"
+cohort = "simulated"
+seed = 0
+device = "auto"
+
+# %%
+setting = open_setting(profile, cohort, seed, device)
+store = Store.open(setting.run.store)
+report(setting.device)
+
+# %%
+folder = pretrain("mdm", setting)
+epochs = history(folder)
+figure = draw_training({"mdm": epochs}, setting.footer)
+display(Image(save(figure, setting.run.figures / "mdm_training", epochs.reset_index())))
+
+# %% [markdown]
+# ## What it rebuilds
+# The test subject whose reconstruction is of median quality, so neither the best nor the worst.
+
+# %%
+median = reconstruct("mdm", setting, store)
+figure = draw_reconstruction(
+    median.ecg, median.prediction, median.masked, setting.profile.ecg.sampling_rate, median.correlation, setting.footer
+)
+shown = {"leads": "I, II, V2, V5", "ecg": median.ecg.round(3), "prediction": median.prediction.round(3)}
+display(Image(save(figure, setting.run.figures / "mdm_reconstruction", shown)))
+
+# %%
+scores = summary(folder)
+results = {
+    "source": setting.footer,
+    "test_ncc": {"value": median.mean, "low": median.low, "high": median.high, "n": median.n, "seed": seed},
+    **{name: scores[name] for name in ("epochs", "best_epoch", "validation_loss", "validation_ncc")},
+}
+write_json(setting.run.results("02_pretrain_mdm"), results)
+results
+
+# %%
+assert len(epochs) == setting.profile.mdm.epochs, "training did not run to its end"
+assert epochs["train_loss"].iloc[-1] < epochs["train_loss"].iloc[0], "training did not lower its loss"

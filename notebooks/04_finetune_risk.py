@@ -1,0 +1,89 @@
+# %% [markdown]
+# # 04 Predict disease risk
+#
+# The paper's first claim: pre-trained with MMCL, the ECG alone predicts coronary artery disease (CAD), atrial
+# fibrillation (AF) and diabetes (DM) better, most of all from few labels. Every encoder is probed (frozen) and
+# fine-tuned, with few labels and with all, beside references that use no encoder.
+#
+# - **Reads** `store/`, `checkpoints/`.
+# - **Writes** `predictions/risk/`; `results/04_finetune_risk.json`; figures `risk_auroc`, `risk_labels`, `risk_roc`.
+# - **Expected time** smoke 20 s, demo 4 min (1 core), paper 10 h (GPU, 5 seeds).
+
+# %%
+import numpy as np
+from IPython.display import Image, display
+
+from mmcl.config import DISEASES
+from mmcl.environment import report
+from mmcl.evaluation.tables import pivot, write_results
+from mmcl.plotting.predictions import draw_roc
+from mmcl.plotting.results import draw_label_efficiency, draw_results
+from mmcl.plotting.style import save
+from mmcl.setting import open_setting
+from mmcl.training.comparison import compare, score
+
+# %% tags=["parameters"]
+profile = "demo"
+cohort = "simulated"
+seed = 0
+device = "auto"
+
+# %%
+setting = open_setting(profile, cohort, seed, device)
+few = str(setting.profile.downstream.few_labels)
+report(setting.device)
+
+# %%
+entries = compare("risk", setting)
+results = score(entries, "risk", setting)
+write_results(setting.run.results("04_finetune_risk"), results)
+plain = results[results["reference"] == ""]
+arms = list(dict.fromkeys(plain["arm"]))
+
+# %% [markdown]
+# ## AUROC with all labels: linear probes, then fine-tuned
+# 95 % intervals by bootstrap over test subjects. `cmr` is the CMR encoder, an upper reference that needs an image.
+
+# %%
+auroc = plain[plain["metric"] == "AUROC"]
+probed = auroc[auroc["mode"].isin(["probe", ""])]
+tuned = auroc[auroc["mode"] == "finetune"]
+pivot(probed[probed["labels"] == "all"], arms, DISEASES, digits=3)
+
+# %%
+pivot(tuned[tuned["labels"] == "all"], arms, DISEASES, digits=3)
+
+# %% [markdown]
+# ## AUROC with few labels
+
+# %%
+pivot(probed[probed["labels"] == few], arms, DISEASES, digits=3)
+
+# %%
+pivot(tuned[tuned["labels"] == few], arms, DISEASES, digits=3)
+
+# %%
+figure = draw_results(auroc[auroc["labels"] == "all"], DISEASES, "AUROC", f"{setting.footer}, all labels")
+display(Image(save(figure, setting.run.figures / "risk_auroc", auroc[auroc["labels"] == "all"])))
+
+# %%
+figure = draw_label_efficiency(plain, DISEASES, "AUROC", f"{setting.footer}, linear probes")
+display(Image(save(figure, setting.run.figures / "risk_labels", probed)))
+
+# %% [markdown]
+# ## Beyond age, sex and body size
+# What the score adds to the AUROC of demographics alone.
+
+# %%
+gain = plain[(plain["metric"] == "AUROC gain") & (plain["labels"] == "all") & plain["mode"].isin(["probe", ""])]
+pivot(gain, arms, DISEASES, digits=3)
+
+# %%
+curves = {e.arm: e.load("test")[seed] for e in entries if e.mode == "probe" and e.labels == "all"}
+curves |= {e.arm: e.load("test")[seed] for e in entries if e.arm == "demographics" and e.labels == "all"}
+figure = draw_roc(curves, "CAD", f"{setting.footer}, linear probes, all labels", np.random.default_rng(seed))
+display(Image(save(figure, setting.run.figures / "risk_roc", probed[probed["target"] == "CAD"])))
+
+# %%
+assert auroc["value"].dropna().between(0, 1).all(), "an AUROC outside 0 to 1"
+assert set(arms) >= {"scratch", "mdm", "mmcl", "mdm+mmcl", "cmr", "demographics"}, "an arm is missing"
