@@ -43,9 +43,7 @@ def atrial_points(hearts: Hearts) -> torch.Tensor:
     level, turn, depth = grid_cells(SHAPE, hearts.centre)
     height = 2 * level - 1
     across = torch.sqrt(1 - height**2)
-    unit = torch.stack(
-        [across * torch.sin(2 * math.pi * turn), height, across * torch.cos(2 * math.pi * turn)], dim=-1
-    )
+    unit = torch.stack([across * torch.sin(2 * math.pi * turn), height, across * torch.cos(2 * math.pi * turn)], dim=-1)
     shell = radius[:, :, None, None] * unit + THICKNESS * depth[:, None] * unit
     return (atria_centres(hearts).flip(1)[:, :, None, :] + shell).flatten(1, 2)
 

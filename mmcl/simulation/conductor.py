@@ -31,7 +31,7 @@ CONDUCTIVITY = 0.20
 # degrees: azimuth from the front to the left, elevation upwards.
 RADIUS = 0.151
 RADIUS_PER_BMI = 0.008
-CHEST_WALL = 0.028
+CHEST_WALL = 0.020
 CENTRE = (0.018, -0.04, -0.016)
 AZIMUTH = (-111.0, 96.0, 68.0, -37.0, -13.0, -2.0, 18.0, 30.0, 51.0)
 ELEVATION = (30.8, 10.4, -55.2, -1.4, -2.3, -7.7, -14.3, -16.2, -19.3)
@@ -43,7 +43,7 @@ PLACEMENT_COMMON = 0.012
 PLACEMENT_SINGLE = 0.009
 PLACEMENT_LIMB = 0.02
 PLACEMENT_FEMALE = 1.3
-GAIN_SPREAD = 0.18
+GAIN_SPREAD = 0.20
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def build_torso(seed: int, people: People, muscle: torch.Tensor) -> Torso:
     error = _placement_error(seed, subject, people.female) / radius[:, None, None]
     angles = torch.tensor([AZIMUTH, ELEVATION], dtype=radius.dtype, device=radius.device).T
     azimuth, elevation = (torch.deg2rad(angles) + error).unbind(-1)
-    unit = torch.stack(
-        [elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1
-    )
+    unit = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
     gain = torch.exp(GAIN_SPREAD * normal(seed, subject, "torso.gain")[:, 0])
     return Torso(centre, radius, radius[:, None, None] * unit, gain)
 

@@ -68,7 +68,7 @@ def _simulate(seed: int, hearts: Hearts, noise: bool) -> tuple[torch.Tensor, ...
     mesh = source.build_mesh(hearts)
     atrial_points = atria.atrial_points(hearts)
     torso = build_torso(seed, people, torch.cat([mesh.points, atrial_points], dim=1))
-    rhythm = sample_rhythm(seed, people.subject, hearts.heart_rate, people.age, hearts.people.in_af)
+    rhythm = sample_rhythm(seed, people.subject, hearts.heart_rate, people.age, people.in_af)
     depolarisation, repolarisation, active = ventricular_waves(seed, hearts, mesh, torso)
     p_wave, fibrillation, pr = _atrial_waves(seed, hearts, torso, atrial_points)
 
@@ -87,7 +87,7 @@ def _simulate(seed: int, hearts: Hearts, noise: bool) -> tuple[torch.Tensor, ...
     beat[..., _samples(BEFORE + T_START) :] += repolarised
     r_times = rhythm.onset + peak[:, None] / 1000
     r_times = torch.where((r_times >= 0) & (r_times < RECORD_SECONDS), r_times, torch.nan)
-    pr = torch.where(hearts.people.in_af, torch.nan, pr + qrs_onset)
+    pr = torch.where(people.in_af, torch.nan, pr + qrs_onset)
     return (
         twelve_leads(potential), r_times.sort(dim=1).values, active, pr, qrs_end - qrs_onset, qt,
         frontal_axis(ventricular), beat,
@@ -154,9 +154,9 @@ def _atrial_waves(
     pr = pr.clamp(110, BEFORE - 20)
     time = torch.arange(-BEFORE, 20, STEP, device=weight.device)
     times = atria.atrial_activation(hearts, points) - pr[:, None]
-    p_wave = atria.p_wave(weight, times.float(), time) * ~hearts.people.in_af[:, None, None]
+    p_wave = atria.p_wave(weight, times.float(), time) * ~people.in_af[:, None, None]
     fibrillation = weight.new_zeros(len(weight), weight.shape[1], RAW_SAMPLING_RATE * RECORD_SECONDS)
-    rows = hearts.people.in_af.nonzero()[:, 0]
+    rows = people.in_af.nonzero()[:, 0]
     if len(rows):
         fibrillation[rows] = atria.fibrillatory_waves(seed, people.subject[rows], points[rows], weight[rows])
     return p_wave, fibrillation, pr

@@ -15,8 +15,8 @@ from mmcl.simulation.random import normal, uniform
 # recordings of clinical quality, such as those of PTB-XL (Wagner et al. 2020, Sci Data 7:154). Effective values.
 WANDER, WANDER_SPREAD = 0.030, 0.6
 BREATHING_WANDER = 0.025
-MUSCLE, MUSCLE_SPREAD = 0.006, 0.6
-MAINS, MAINS_SPREAD = 0.002, 1.0
+MUSCLE, MUSCLE_SPREAD = 0.008, 0.6
+MAINS, MAINS_SPREAD = 0.003, 1.0
 MAINS_FREQUENCY = 50.0
 BREATHING_DEPTH = 0.03
 """Share by which breathing moves the amplitude at an electrode (standard deviation over electrodes)."""

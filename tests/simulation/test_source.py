@@ -8,7 +8,7 @@ import torch
 from mmcl.config import LEADS
 from mmcl.simulation import source
 from mmcl.simulation.conductor import build_torso, transfer, twelve_leads
-from mmcl.simulation.electrocardiogram import ventricular_waves
+from mmcl.simulation.electrocardiogram import BEFORE, STEP, ventricular_waves
 from mmcl.simulation.heart import Hearts, build_hearts
 from mmcl.simulation.population import sample_people
 
@@ -104,6 +104,29 @@ def test_scar_changes_the_leads_that_face_it_most(hearts, segments, facing, far)
     change = (after - before).abs().amax(dim=-1) / _size(before)
     share = [change[:, [LEADS.index(lead) for lead in leads]].mean() for leads in (facing, far)]
     assert share[0] > 1.2 * share[1]
+
+
+@pytest.mark.parametrize(
+    ("segments", "facing"),
+    [((7, 8, 13, 14), ("V2", "V3")), ((3, 4, 9, 10, 15), ("III", "aVF")), ((5, 6, 11, 12), ("I",))],
+)
+def test_transmural_infarct_makes_q_waves_and_turns_the_t_wave(hearts, segments, facing):
+    transmurality = torch.zeros_like(hearts.transmurality)
+    transmurality[:, [k - 1 for k in segments]] = 1.0
+    scarred = dataclasses.replace(hearts, transmurality=transmurality, viability=1 - transmurality)
+    (before, t_before, _), (after, t_after, _) = _leads(hearts), _leads(scarred)
+    leads = [LEADS.index(lead) for lead in facing]
+    # Depth of the first 40 ms of the QRS, and the T wave's net area.
+    first = slice(round(BEFORE / STEP), round((BEFORE + 40) / STEP))
+    assert (after[:, leads, first].mean(dim=-1) < before[:, leads, first].mean(dim=-1) - 0.03).float().mean() > 0.8
+    assert (t_after[:, leads].sum(dim=-1) < t_before[:, leads].sum(dim=-1)).float().mean() > 0.8
+
+
+def test_thick_wall_flattens_the_lateral_t_wave(hearts):
+    thick = dataclasses.replace(hearts, wall_thickness=hearts.wall_thickness + 5)
+    lateral = [LEADS.index(lead) for lead in ("I", "V6")]
+    t_wave = [_leads(heart)[1][:, lateral].sum(dim=-1) for heart in (hearts, thick)]
+    assert (t_wave[1] < t_wave[0]).float().mean() > 0.85
 
 
 def test_scar_runs_outwards_from_the_endocardium(hearts):
