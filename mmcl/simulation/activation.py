@@ -32,7 +32,7 @@ ENDOCARDIAL_VELOCITY = 0.92
 ENDOCARDIUM_DONE = 50.0
 """ms by which the left endocardium is usually active."""
 TRANSMURAL_VELOCITY = 0.31
-"""m/s across the wall (Taggart et al. 2000, Cardiovasc Res 46:67, 0.3 to 0.6)."""
+"""m/s across the wall (about 0.5 by Taggart et al. 2000, J Mol Cell Cardiol 32:621; effective)."""
 RIGHT_BLOCK_DELAY, RIGHT_BLOCK_VELOCITY = 50.0, 0.8
 """Right bundle branch block: ms until activation arrives through the septum, and the factor on its spread."""
 SEPTAL = tuple(float(segment in (2, 3, 8, 9, 14)) for segment in range(1, 17))

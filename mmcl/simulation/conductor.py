@@ -2,7 +2,7 @@
 
 The torso is a homogeneous conducting sphere in air. The potential that a current source at a point makes on its surface
 has a closed form, Neumann's function of the sphere; its gradient at the source is the field of an eccentric dipole
-(Wilson & Bayley 1950, Circulation 1:84; Yao 2000, IEEE Trans Biomed Eng 47:956). Coordinates are metres from the
+(Wilson & Bayley 1950, Circulation 1:84; Yao 2000, IEEE Trans Biomed Eng 47:964). Coordinates are metres from the
 sphere's centre: x to the subject's left, y up, z to the front.
 """
 

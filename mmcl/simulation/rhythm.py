@@ -18,7 +18,7 @@ AGE_SLOPE = -0.015
 BREATHING_RATE = 0.25
 BREATHING_SPREAD = 0.04
 
-# Atrial fibrillation: RR intervals near independent, right-skewed (Hennig et al. 2006, Physiol Meas 27:1277).
+# Atrial fibrillation: RR intervals near independent, right-skewed (Bootsma et al. 1970, Circulation 41:783).
 FIBRILLATION_SPREAD = 0.20
 SHORTEST_INTERVAL = 0.33
 
