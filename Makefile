@@ -9,7 +9,10 @@ ECG     ?=
 CORES   := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 JOBS    ?= 2
 
-MAKEFLAGS += --no-builtin-rules --jobs=$(JOBS)
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --jobs=$(JOBS)
+endif
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:

@@ -61,9 +61,7 @@ _MEASURES = [
 PHENOTYPES = tuple(Phenotype(24100 + k, *measure) for k, measure in enumerate(_MEASURES))
 """All 82, in the order of their UK Biobank fields."""
 
-GROUPS = {
-    group: tuple(p.name for p in PHENOTYPES if p.group == group) for group in ("LV", "RV", "WT", "Ecc", "Err")
-}
+GROUPS = {group: tuple(p.name for p in PHENOTYPES if p.group == group) for group in ("LV", "RV", "WT", "Ecc", "Err")}
 """Names of the groups that the method regresses."""
 
 TARGETS = tuple(name for names in GROUPS.values() for name in names)

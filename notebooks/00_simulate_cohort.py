@@ -52,9 +52,7 @@ share.style.format("{:.1%}")
 
 # %%
 exemplars = find_exemplars(seed, numbers)
-examples = [
-    Example(e.name, e.detail, e.ecg, e.frames[0], e.frames[1], e.labels[0], e.labels[1]) for e in exemplars
-]
+examples = [Example(e.name, e.detail, e.ecg, e.frames[0], e.frames[1], e.labels[0], e.labels[1]) for e in exemplars]
 figure = draw_examples(examples, f"{setting.footer}. Chosen {RULE}", spacing=numbers.spacing)
 drawn = {e.name: {"detail": e.detail, "ecg_mV": e.ecg[:, ::4].round(3)} for e in exemplars}
 display(Image(save(figure, setting.run.figures / "cohort_examples", drawn)))

@@ -97,8 +97,9 @@ display(Image(save(figure, setting.run.figures / "phenotype_adjusted", adjusted[
 # %%
 units = {phenotype.name: phenotype.unit for phenotype in PHENOTYPES}
 shown = ["LVEDV", "LVEF", "LVM", "RVEDV", "WT_global", "Ecc_global"]
-chosen = next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe",
-"all")).load("test")[seed].select(shown)
+chosen = (
+    next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe", "all")).load("test")[seed].select(shown)
+)
 figure = draw_scatter(chosen, units, f"{setting.footer}, linear probe, all labels", np.random.default_rng(seed))
 display(Image(save(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(shown)])))
 

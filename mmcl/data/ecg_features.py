@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.ndimage import uniform_filter1d
 
 from mmcl.config import LEADS
-from mmcl.evaluation.ecg_beats import MedianBeat, detect_qrs, median_beat, remove_wander
+from mmcl.data.ecg_beats import MedianBeat, detect_qrs, median_beat, remove_wander
 
 _INTERVALS = (
     "heart_rate",

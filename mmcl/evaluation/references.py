@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mmcl.evaluation.metrics import auroc, r2
+from mmcl.evaluation.metrics import auroc
 from mmcl.evaluation.probe import fit_logistic, fit_ridge
 
 DEMOGRAPHICS = ("age", "male", "height", "weight", "bsa")
@@ -99,10 +99,7 @@ def boosted_scores(
             early_stopping=False,
             random_state=seed,
         ).fit(features[rows], targets[rows, k])
-        validated = _stages(model, validation_features, regress)
-        measure = r2 if regress else auroc
-        quality = measure(np.repeat(validation_targets[:, [k]], validated.shape[1], axis=1), validated)
-        best = int(np.nanargmax(quality)) if np.isfinite(quality).any() else validated.shape[1] // 2
+        best = _best_stage(_stages(model, validation_features, regress), validation_targets[:, k], regress)
         scores[:, k] = _stages(model, test_features, regress)[:, best]
     return scores
 
@@ -111,6 +108,17 @@ def _stages(model, features: np.ndarray, regress: bool) -> np.ndarray:
     """Scores after each tree: (n, trees)."""
     stages = model.staged_predict(features) if regress else (p[:, 1] for p in model.staged_predict_proba(features))
     return np.stack(list(stages), axis=1)
+
+
+def _best_stage(stages: np.ndarray, truth: np.ndarray, regress: bool) -> int:
+    """Number of trees less one that validates best, by squared error or AUROC; half of all where none can be scored."""
+    known = np.isfinite(truth)
+    if not known.any():
+        return stages.shape[1] // 2
+    if regress:
+        return int(((stages[known] - truth[known, None]) ** 2).mean(axis=0).argmin())
+    quality = auroc(np.repeat(truth[:, None], stages.shape[1], axis=1), stages)
+    return int(np.nanargmax(quality)) if np.isfinite(quality).any() else stages.shape[1] // 2
 
 
 def _known(task: str) -> str:

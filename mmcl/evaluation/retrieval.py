@@ -26,7 +26,7 @@ def retrieval_ranks(query: np.ndarray, gallery: np.ndarray, block: int = 1024) -
 
 
 def retrieval_scores(ranks: np.ndarray, at: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """"recall@k" (share of ranks up to k, 0 to 1) for each k in `at`, and "median rank"."""
+    """ "recall@k" (share of ranks up to k, 0 to 1) for each k in `at`, and "median rank"."""
     scores = {f"recall@{k}": float((ranks <= k).mean()) for k in at}
     return scores | {"median rank": float(np.median(ranks))}
 

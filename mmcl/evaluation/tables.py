@@ -62,9 +62,7 @@ def score_predictions(
     start = int(generator.integers(2**63))
     rows = []
     for metric in metrics:
-        each = [
-            bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in aligned
-        ]
+        each = [bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in aligned]
         rows += _rows(each, first.names, metric, generator, groups)
     return _frame(rows, task=task, arm=arm, reference="", mode=mode, labels=labels, seed=_seed_text(seeds))
 
@@ -99,9 +97,7 @@ def compare_predictions(
         each = []
         for seed in seeds:
             pair = _like(first, predictions[seed]), _like(first, reference_predictions.get(seed, only))
-            mine, other = (
-                bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in pair
-            )
+            mine, other = (bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in pair)
             each.append(mine.minus(other))
         rows += _rows(each, first.names, metric, generator, groups)
     return _frame(rows, task=task, arm=arm, reference=reference, mode=mode, labels=labels, seed=_seed_text(seeds))

@@ -31,9 +31,7 @@ class Example:
     end_systole_labels: np.ndarray | None = None
 
 
-def draw_examples(
-    examples: Sequence[Example], source: str, sampling_rate: float = 500, spacing: float = 1.8
-) -> Figure:
+def draw_examples(examples: Sequence[Example], source: str, sampling_rate: float = 500, spacing: float = 1.8) -> Figure:
     """Each heart in a row: its 12-lead ECG on paper, its ED and its ES frame with contours."""
     width_mm, height_mm = page_size()
     width, ecg_share = 11.0, 0.6
@@ -103,9 +101,7 @@ def draw_population(
     return figure
 
 
-def _population_panel(
-    axes, values: np.ndarray, sex: np.ndarray, reference: Mapping[str, tuple[float, float]]
-) -> None:
+def _population_panel(axes, values: np.ndarray, sex: np.ndarray, reference: Mapping[str, tuple[float, float]]) -> None:
     given = values[np.isfinite(values)]
     bins = np.linspace(*np.quantile(given, [0.001, 0.999]), 36)
     top = 0.0

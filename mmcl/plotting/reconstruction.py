@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmcl.config import LEADS
-from mmcl.plotting.style import ARMS, FAINT, INK, new_figure, style
+from mmcl.plotting.style import ARMS, INK, QUIET, new_figure, style
 
 SHOWN = ("I", "II", "V2", "V5")
 
@@ -32,7 +32,7 @@ def draw_reconstruction(
         for axes, lead in zip(panels, leads, strict=True):
             row = LEADS.index(lead)
             low, high = np.min([ecg[row], prediction[row]]), np.max([ecg[row], prediction[row]])
-            axes.fill_between(seconds, low, high, where=masked[row], step="post", color=FAINT, linewidth=0, alpha=0.6)
+            axes.fill_between(seconds, low, high, where=masked[row], step="post", color=QUIET, linewidth=0, alpha=0.2)
             axes.plot(seconds, ecg[row], color=INK, linewidth=0.9, label="Recorded")
             axes.plot(seconds, prediction[row], color=ARMS["mdm"].colour, linewidth=1.4, label="Rebuilt")
             axes.set_title(lead)

@@ -46,6 +46,7 @@ ARMS = {
     "cmr": Arm("CMR encoder", "#009E73", "D"),
     "cmr supervised": Arm("CMR, supervised", "#00543D", "D"),
     "ecg features": Arm("Classical ECG features", "#CC79A7", "D"),
+    "ecg features, boosted": Arm("ECG features, boosted", "#882255", "D"),
     "demographics": Arm("Demographics", "#1A1A1A", "D"),
 }
 """Every arm and reference by its name in the result tables, in the order in which figures list them."""

@@ -26,6 +26,8 @@ def recorded_intervals(raw: Path) -> pd.DataFrame:
     """
     truth = pd.read_csv(raw / "truth.tsv", sep="\t")
     plain = truth[(truth[["lbbb", "rbbb", "in_af"]] == 0).all(axis=1)]
-    return plain[["pr", "qrs", "qt", "axis", "heart_rate"]].describe(percentiles=[0.05, 0.95]).T.drop(
-        columns=["min", "max", "50%"], errors="ignore"
+    return (
+        plain[["pr", "qrs", "qt", "axis", "heart_rate"]]
+        .describe(percentiles=[0.05, 0.95])
+        .T.drop(columns=["min", "max", "50%"], errors="ignore")
     )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mmcl.config import LEADS
+from mmcl.data.ecg_beats import detect_qrs, remove_wander
 from mmcl.data.ecg_features import FEATURES, measure
-from mmcl.evaluation.ecg_beats import detect_qrs, remove_wander
 
 RATE = 500
 FRONTAL = np.radians([0, 60, 120, -150, -30, 90])  # I II III aVR aVL aVF
