@@ -93,10 +93,11 @@ $(RUN)/logs/pretrain_mmcl.txt: $(STORE) $(MODULES_pretraining) requirements.lock
 	@$(PYTHON) -m mmcl pretrain mmcl $(OPTIONS) > $@.partial
 	@mv $@.partial $@
 
-$(RUN)/logs/finetune_scratch.txt: $(STORE) $(RUN)/logs/pretrain_mmcl.txt $(MODULES_finetuning) requirements.lock | $(READY)
+SUPERVISED := $(RUN)/logs/finetune_scratch.txt $(RUN)/logs/finetune_cmr.txt
+$(SUPERVISED): $(RUN)/logs/finetune_%.txt: $(STORE) $(MODULES_finetuning) requirements.lock | $(READY)
 	@mkdir -p $(@D)
-	@echo "training the supervised references"
-	@$(PYTHON) -m mmcl finetune scratch cmr $(OPTIONS) > $@.partial
+	@echo "training supervised from random weights: $*"
+	@$(PYTHON) -m mmcl finetune $* $(OPTIONS) > $@.partial
 	@mv $@.partial $@
 
 # A product is rewritten only when its content changes, so its own time tells whether what follows is stale.
@@ -114,7 +115,7 @@ endif
 PRETRAINED := $(CKPT)/mdm/finished.json $(CKPT)/mmcl/finished.json $(CKPT)/mdm+mmcl/finished.json
 $(RUN)/02_pretrain_mdm.ipynb: $(STORE)
 $(RUN)/03_pretrain_mmcl.ipynb: $(STORE) $(CKPT)/mdm/finished.json $(CKPT)/mmcl/finished.json
-$(RUN)/04_finetune_risk.ipynb $(RUN)/05_finetune_phenotypes.ipynb: $(STORE) $(PRETRAINED) $(RUN)/logs/finetune_scratch.txt
+$(RUN)/04_finetune_risk.ipynb $(RUN)/05_finetune_phenotypes.ipynb: $(STORE) $(PRETRAINED) $(SUPERVISED)
 $(RUN)/06_interpret_latent_space.ipynb: $(STORE) $(PRETRAINED)
 SUMMARISED := $(filter-out 07_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)

@@ -175,11 +175,15 @@ class MmclRecipe:
 
 @dataclass(frozen=True)
 class FinetuneRecipe:
-    """Supervised training of an encoder with a linear head, from random or pre-trained weights."""
+    """Supervised training of an encoder with a linear head, from random or pre-trained weights.
+
+    Few labels make short epochs: there are then as many as `min_steps` steps need, and `patience` grows alike.
+    """
 
     epochs: int = 400
     warmup: int = 5
     patience: int = 25
+    min_steps: int = 0
     batch: int = 32
     learning_rate: float = 8e-5
     weight_decay: float = 0.1
@@ -197,7 +201,7 @@ class DownstreamConfig:
 
     few_labels: int = 200
     seeds: tuple[int, ...] = (0, 101, 202, 303, 404)
-    scratch: FinetuneRecipe = FinetuneRecipe()
+    scratch: FinetuneRecipe = FinetuneRecipe(layer_decay=1.0)
     finetune: FinetuneRecipe = FinetuneRecipe()
     bootstrap: int = 2000
 
@@ -268,7 +272,7 @@ PROFILES = {
         downstream=DownstreamConfig(
             few_labels=24,
             seeds=(0,),
-            scratch=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3),
+            scratch=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3, layer_decay=1.0),
             finetune=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3),
             bootstrap=100,
         ),
@@ -288,8 +292,10 @@ PROFILES = {
         ),
         downstream=DownstreamConfig(
             seeds=(0,),
-            scratch=FinetuneRecipe(epochs=20, warmup=2, patience=5, batch=32, learning_rate=1e-3),
-            finetune=FinetuneRecipe(epochs=10, warmup=1, patience=4, batch=32, learning_rate=3e-4),
+            scratch=FinetuneRecipe(
+                epochs=12, warmup=1, patience=4, min_steps=300, learning_rate=1e-3, layer_decay=1.0
+            ),
+            finetune=FinetuneRecipe(epochs=8, warmup=1, patience=3, min_steps=300, learning_rate=3e-4),
             bootstrap=1000,
         ),
         localisation_subjects=300,

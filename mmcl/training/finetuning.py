@@ -7,7 +7,9 @@ pre-training, `scratch`
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,7 @@ def finetune(arm: str, task: str, few: int | None, seed: int, setting: Setting) 
     store = Store.open(run.store)
     labelled = open_task(task, store, few, seed)
     recipe = profile.downstream.scratch if arm in SUPERVISED else profile.downstream.finetune
+    recipe = _long_enough(recipe, len(labelled.train))
     start = pretrain(arm, setting) if arm in ARMS else None
     outcome = Outcome(run.predictions / task, arm, "finetune", str(few or "all"), seed)
 
@@ -177,6 +180,14 @@ def finetune(arm: str, task: str, few: int | None, seed: int, setting: Setting) 
         return tuple(module.predict_rows(store, rows) for rows in (labelled.validation, labelled.test))
 
     return outcome.once(mark, labelled, train)
+
+
+def _long_enough(recipe: FinetuneRecipe, labels: int) -> FinetuneRecipe:
+    """`recipe` with epochs, warm-up and patience stretched so that its steps reach `min_steps`."""
+    per_epoch = max(1, labels // recipe.batch)
+    stretch = max(1.0, recipe.min_steps / (recipe.epochs * per_epoch))
+    longer = {name: math.ceil(getattr(recipe, name) * stretch) for name in ("epochs", "warmup", "patience")}
+    return dataclasses.replace(recipe, **longer)
 
 
 def _fit(module: Supervised, task: Task, folder: Path, device: torch.device) -> None:
