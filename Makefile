@@ -129,7 +129,11 @@ help:  ## this list
 setup: $(READY)  ## install the locked environment in .venv, or check the active one
 
 reproduce: $(EXECUTED) $(PAGES)  ## run everything: data, pre-training, fine-tuning, figures
-	@echo "done: see $(RUN) and its figures/"
+ifeq ($(PROFILE)-$(COHORT)-$(SEED),demo-simulated-0)
+	@mkdir -p figures
+	@install -C -m 644 $(RUN)/figures/*.png $(RUN)/figures/*.json figures/
+endif
+	@echo "done: pages in $(RUN), figures in $(RUN)/figures"
 
 smoke:  ## run every notebook at its smallest
 	@$(MAKE) --no-print-directory PROFILE=smoke notebooks

@@ -11,11 +11,9 @@
 # - **Expected time** smoke 15 s, demo 3 min (2 cores), paper 10 min.
 
 # %%
-from IPython.display import Image, display
-
 from mmcl.environment import report
 from mmcl.plotting.cohort import Example, draw_examples, draw_population
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.provenance import read_json, write_json
 from mmcl.setting import open_setting
 from mmcl.simulation.examples import RULE, find_exemplars
@@ -54,22 +52,22 @@ share.style.format("{:.1%}")
 exemplars = find_exemplars(seed, numbers)
 examples = [Example(e.name, e.detail, e.ecg, e.frames[0], e.frames[1], e.labels[0], e.labels[1]) for e in exemplars]
 figure = draw_examples(examples, f"{setting.footer}. Chosen {RULE}", spacing=numbers.spacing)
-drawn = {e.name: {"detail": e.detail, "ecg_mV": e.ecg[:, ::4].round(3)} for e in exemplars}
-display(Image(save(figure, setting.run.figures / "cohort_examples", drawn)))
+drawn = {e.name: {"detail": e.detail, "ecg_mV": e.ecg[:, ::8].astype(float).round(2)} for e in exemplars}
+show(figure, setting.run.figures / "cohort_examples", drawn)
 
 # %% [markdown]
 # ## Population against published reference ranges
 # Healthy subjects only: free of disease, block and obesity.
 
 # %%
-healthy = healthy_phenotypes(seed, numbers)
+healthy = healthy_phenotypes(raw)
 comparison = against_reference(healthy)
 comparison.round(1)
 
 # %%
 units = {"LVEDV": "ml", "LVESV": "ml", "LVEF": "%", "LVM": "g", "RVEDV": "ml", "RVEF": "%"}
 figure = draw_population(healthy[list(RANGES)], healthy["sex"], RANGES, units, SOURCE, setting.footer)
-display(Image(save(figure, setting.run.figures / "cohort_population", comparison.reset_index())))
+show(figure, setting.run.figures / "cohort_population", comparison.reset_index())
 
 # %% [markdown]
 # ## Intervals of the ECG

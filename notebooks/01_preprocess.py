@@ -12,7 +12,6 @@
 
 # %%
 import pandas as pd
-from IPython.display import Image, display
 
 from mmcl.data.manifest import cohort_manifest
 from mmcl.data.request import request_store
@@ -20,7 +19,7 @@ from mmcl.data.samples import before_and_after, first_header
 from mmcl.environment import report
 from mmcl.plotting.cine import draw_frames
 from mmcl.plotting.electrocardiogram import draw_preprocessing
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.provenance import write_json
 from mmcl.setting import open_setting
 
@@ -64,16 +63,20 @@ record = setting.run.raw / "ecg" / f"{subject}.hea"
 if manifest.shareable and record.exists():
     before, after = before_and_after(record)
     figure = draw_preprocessing(before, after, setting.footer)
-    shown = {"record": subject, "before_mV": before[1].round(3), "after": after[1].round(3)}
-    display(Image(save(figure, setting.run.figures / "preprocessing_ecg", shown)))
+    shown = {"record": subject, "before_mV": before[1].astype(float).round(3), "after": after[1].astype(float).round(3)}
+    show(figure, setting.run.figures / "preprocessing_ecg", shown)
 
 # %%
 real = first_header(ecg)
 if real:
     before, after = before_and_after(real)
     figure = draw_preprocessing(before, after, f"real recording {real.stem}, WFDB")
-    shown = {"record": real.stem, "before_mV": before[1].round(3), "after": after[1].round(3)}
-    display(Image(save(figure, setting.run.figures / "preprocessing_real_ecg", shown)))
+    shown = {
+        "record": real.stem,
+        "before_mV": before[1].astype(float).round(3),
+        "after": after[1].astype(float).round(3),
+    }
+    show(figure, setting.run.figures / "preprocessing_real_ecg", {"record": real.stem, **lead})
 
 # %% [markdown]
 # ## Hearts as the encoder sees them
@@ -86,7 +89,7 @@ if manifest.shareable:
     masks = {} if labels is None else {"end_diastole_labels": labels[:, 2], "end_systole_labels": labels[:, 0]}
     names = list(store.subjects.loc[rows, "subject"])
     figure = draw_frames(names, images[:, 2], images[:, 0], setting.footer, **masks)
-    display(Image(save(figure, setting.run.figures / "preprocessing_cmr", {"subjects": names})))
+    show(figure, setting.run.figures / "preprocessing_cmr", {"subjects": names})
 
 # %%
 splits = store.subjects["split"].value_counts().to_dict()

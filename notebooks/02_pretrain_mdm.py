@@ -11,15 +11,14 @@
 #   epoch; the same training from a shell: `python -m mmcl pretrain mdm --profile demo`.
 
 # %%
-from IPython.display import Image, display
-
 from mmcl.data.store import Store
 from mmcl.environment import report
 from mmcl.plotting.reconstruction import draw_reconstruction
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.plotting.training import draw_training
 from mmcl.provenance import write_json
 from mmcl.setting import open_setting
+from mmcl.training.features import stored_features
 from mmcl.training.pretraining import history, pretrain, summary
 from mmcl.training.reconstruction import reconstruct
 
@@ -38,7 +37,7 @@ report(setting.device)
 folder = pretrain("mdm", setting)
 epochs = history(folder)
 figure = draw_training({"mdm": epochs}, setting.footer)
-display(Image(save(figure, setting.run.figures / "mdm_training", epochs.reset_index())))
+show(figure, setting.run.figures / "mdm_training", epochs.reset_index())
 
 # %% [markdown]
 # ## What it rebuilds
@@ -49,8 +48,19 @@ median = reconstruct("mdm", setting, store)
 figure = draw_reconstruction(
     median.ecg, median.prediction, median.masked, setting.profile.ecg.sampling_rate, median.correlation, setting.footer
 )
-shown = {"leads": "I, II, V2, V5", "ecg": median.ecg.round(3), "prediction": median.prediction.round(3)}
-display(Image(save(figure, setting.run.figures / "mdm_reconstruction", shown)))
+shown = {
+    "leads": "I, II, V2, V5",
+    "ecg": median.ecg.astype(float).round(3),
+    "prediction": median.prediction.astype(float).round(3),
+}
+show(figure, setting.run.figures / "mdm_reconstruction", shown)
+
+# %% [markdown]
+# ## Frozen features
+# Of every subject, for the notebooks that follow: the encoder as it is, and one of random weights to compare with.
+
+# %%
+{arm: stored_features(arm, setting).shape for arm in ("random", "mdm")}
 
 # %%
 scores = summary(folder)

@@ -13,15 +13,15 @@
 
 # %%
 import numpy as np
-from IPython.display import Image, display
 
 from mmcl.data.store import Store
 from mmcl.environment import report
 from mmcl.interpretation.pairing import retrieval_table
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.plotting.training import draw_training
 from mmcl.provenance import write_json
 from mmcl.setting import open_setting
+from mmcl.training.features import stored_features
 from mmcl.training.pretraining import history, pretrain, summary
 
 # %% tags=["parameters"]
@@ -43,7 +43,7 @@ batch = min(setting.profile.mmcl.batch, len(store.indices("train")))
 chance = {"loss": np.log(batch), "top1": 1 / batch}
 figure = draw_training(histories, setting.footer, chance=chance)
 drawn = {arm: epochs.reset_index() for arm, epochs in histories.items()}
-display(Image(save(figure, setting.run.figures / "mmcl_training", drawn)))
+show(figure, setting.run.figures / "mmcl_training", drawn)
 
 # %% [markdown]
 # ## Retrieval
@@ -52,6 +52,13 @@ display(Image(save(figure, setting.run.figures / "mmcl_training", drawn)))
 # %%
 retrieval = retrieval_table(arms, setting, store)
 retrieval.round(3)
+
+# %% [markdown]
+# ## Frozen features
+# Of every subject, for the notebooks that follow: both ECG encoders, and the CMR encoder of `mdm+mmcl`.
+
+# %%
+{arm: stored_features(arm, setting).shape for arm in (*arms, "cmr")}
 
 # %%
 scores = {arm: summary(folder) for arm, folder in folders.items()}

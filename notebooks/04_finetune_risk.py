@@ -11,14 +11,13 @@
 
 # %%
 import numpy as np
-from IPython.display import Image, display
 
 from mmcl.config import DISEASES
 from mmcl.environment import report
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.plotting.predictions import draw_roc
 from mmcl.plotting.results import draw_label_efficiency, draw_results
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.setting import open_setting
 from mmcl.training.comparison import compare, score
 
@@ -38,7 +37,7 @@ entries = compare("risk", setting)
 results = score(entries, "risk", setting)
 write_results(setting.run.results("04_finetune_risk"), results)
 plain = results[results["reference"] == ""]
-arms = list(dict.fromkeys(plain["arm"]))
+arms = list(plain["arm"].unique())
 
 # %% [markdown]
 # ## AUROC with all labels: linear probes, then fine-tuned
@@ -48,27 +47,28 @@ arms = list(dict.fromkeys(plain["arm"]))
 auroc = plain[plain["metric"] == "AUROC"]
 probed = auroc[auroc["mode"].isin(["probe", ""])]
 tuned = auroc[auroc["mode"] == "finetune"]
-pivot(probed[probed["labels"] == "all"], arms, DISEASES, digits=3)
+probed_arms, tuned_arms = list(probed["arm"].unique()), list(tuned["arm"].unique())
+pivot(probed[probed["labels"] == "all"], probed_arms, DISEASES, digits=3)
 
 # %%
-pivot(tuned[tuned["labels"] == "all"], arms, DISEASES, digits=3)
+pivot(tuned[tuned["labels"] == "all"], tuned_arms, DISEASES, digits=3)
 
 # %% [markdown]
 # ## AUROC with few labels
 
 # %%
-pivot(probed[probed["labels"] == few], arms, DISEASES, digits=3)
+pivot(probed[probed["labels"] == few], probed_arms, DISEASES, digits=3)
 
 # %%
-pivot(tuned[tuned["labels"] == few], arms, DISEASES, digits=3)
+pivot(tuned[tuned["labels"] == few], tuned_arms, DISEASES, digits=3)
 
 # %%
 figure = draw_results(auroc[auroc["labels"] == "all"], DISEASES, "AUROC", f"{setting.footer}, all labels")
-display(Image(save(figure, setting.run.figures / "risk_auroc", auroc[auroc["labels"] == "all"])))
+show(figure, setting.run.figures / "risk_auroc", auroc[auroc["labels"] == "all"])
 
 # %%
 figure = draw_label_efficiency(plain, DISEASES, "AUROC", f"{setting.footer}, linear probes")
-display(Image(save(figure, setting.run.figures / "risk_labels", probed)))
+show(figure, setting.run.figures / "risk_labels", probed)
 
 # %% [markdown]
 # ## Beyond age, sex and body size
@@ -76,14 +76,14 @@ display(Image(save(figure, setting.run.figures / "risk_labels", probed)))
 
 # %%
 gain = plain[(plain["metric"] == "AUROC gain") & (plain["labels"] == "all") & plain["mode"].isin(["probe", ""])]
-pivot(gain, arms, DISEASES, digits=3)
+pivot(gain, probed_arms, DISEASES, digits=3)
 
 # %%
 curves = {e.arm: e.load("test")[seed] for e in entries if e.mode == "probe" and e.labels == "all"}
 curves |= {e.arm: e.load("test")[seed] for e in entries if e.arm == "demographics" and e.labels == "all"}
 figure = draw_roc(curves, "CAD", f"{setting.footer}, linear probes, all labels", np.random.default_rng(seed))
-display(Image(save(figure, setting.run.figures / "risk_roc", probed[probed["target"] == "CAD"])))
+show(figure, setting.run.figures / "risk_roc", probed[probed["target"] == "CAD"])
 
 # %%
 assert auroc["value"].dropna().between(0, 1).all(), "an AUROC outside 0 to 1"
-assert set(arms) >= {"scratch", "mdm", "mmcl", "mdm+mmcl", "cmr", "demographics"}, "an arm is missing"
+assert set(arms) >= {"random", "scratch", "mdm", "mmcl", "mdm+mmcl", "cmr", "demographics"}, "an arm is missing"

@@ -11,14 +11,13 @@
 
 # %%
 import numpy as np
-from IPython.display import Image, display
 
 from mmcl.environment import report
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.phenotypes import GROUPS, PHENOTYPES
 from mmcl.plotting.predictions import draw_scatter
 from mmcl.plotting.results import draw_adjusted, draw_label_efficiency, draw_results
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.setting import open_setting
 from mmcl.training.comparison import METHOD, compare, score
 
@@ -39,7 +38,7 @@ entries = compare("phenotypes", setting)
 results = score(entries, "phenotypes", setting)
 write_results(setting.run.results("05_finetune_phenotypes"), results)
 plain = results[results["reference"] == ""]
-arms = list(dict.fromkeys(plain["arm"]))
+arms = list(plain["arm"].unique())
 
 # %% [markdown]
 # ## R2 by group, all labels: linear probes, then fine-tuned
@@ -49,33 +48,34 @@ arms = list(dict.fromkeys(plain["arm"]))
 r2 = plain[plain["metric"] == "R2"]
 probed = r2[r2["mode"].isin(["probe", ""])]
 tuned = r2[r2["mode"] == "finetune"]
-pivot(probed[probed["labels"] == "all"], arms, groups, digits=3)
+probed_arms, tuned_arms = list(probed["arm"].unique()), list(tuned["arm"].unique())
+pivot(probed[probed["labels"] == "all"], probed_arms, groups, digits=3)
 
 # %%
-pivot(tuned[tuned["labels"] == "all"], arms, groups, digits=3)
+pivot(tuned[tuned["labels"] == "all"], tuned_arms, groups, digits=3)
 
 # %% [markdown]
 # ## R2 by group, few labels
 
 # %%
-pivot(probed[probed["labels"] == few], arms, groups, digits=3)
+pivot(probed[probed["labels"] == few], probed_arms, groups, digits=3)
 
 # %%
-pivot(tuned[tuned["labels"] == few], arms, groups, digits=3)
+pivot(tuned[tuned["labels"] == few], tuned_arms, groups, digits=3)
 
 # %% [markdown]
 # ## R2 of the left ventricle, linear probes, all labels
 
 # %%
-pivot(probed[probed["labels"] == "all"], arms, GROUPS["LV"])
+pivot(probed[probed["labels"] == "all"], probed_arms, GROUPS["LV"])
 
 # %%
 figure = draw_results(r2[r2["labels"] == "all"], groups, "R2", f"{setting.footer}, all labels")
-display(Image(save(figure, setting.run.figures / "phenotype_r2", r2[r2["labels"] == "all"])))
+show(figure, setting.run.figures / "phenotype_r2", r2[r2["labels"] == "all"])
 
 # %%
 figure = draw_label_efficiency(plain, groups, "R2", f"{setting.footer}, linear probes")
-display(Image(save(figure, setting.run.figures / "phenotype_labels", probed[probed["target"].isin(groups)])))
+show(figure, setting.run.figures / "phenotype_labels", probed[probed["target"].isin(groups)])
 
 # %% [markdown]
 # ## Beyond age, sex and body size
@@ -83,13 +83,13 @@ display(Image(save(figure, setting.run.figures / "phenotype_labels", probed[prob
 # %%
 partial = plain[plain["metric"] == "partial R2"].assign(metric="R2")
 adjusted = partial[partial["mode"].isin(["probe", ""]) & (partial["labels"] == "all")]
-pivot(adjusted, arms, groups, digits=3)
+pivot(adjusted, probed_arms, groups, digits=3)
 
 # %%
 figure = draw_adjusted(
     probed[probed["labels"] == "all"], adjusted, groups, "R2", f"{setting.footer}, linear probes, all labels"
 )
-display(Image(save(figure, setting.run.figures / "phenotype_adjusted", adjusted[adjusted["target"].isin(groups)])))
+show(figure, setting.run.figures / "phenotype_adjusted", adjusted[adjusted["target"].isin(groups)])
 
 # %% [markdown]
 # ## Predicted against true
@@ -101,8 +101,8 @@ chosen = (
     next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe", "all")).load("test")[seed].select(shown)
 )
 figure = draw_scatter(chosen, units, f"{setting.footer}, linear probe, all labels", np.random.default_rng(seed))
-display(Image(save(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(shown)])))
+show(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(shown)])
 
 # %%
 assert r2["value"].dropna().le(1).all(), "an R2 above 1"
-assert set(arms) >= {"scratch", "mdm", "mmcl", "mdm+mmcl", "cmr", "demographics"}, "an arm is missing"
+assert set(arms) >= {"random", "scratch", "mdm", "mmcl", "mdm+mmcl", "cmr", "demographics"}, "an arm is missing"

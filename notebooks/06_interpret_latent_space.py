@@ -10,8 +10,6 @@
 # - **Expected time** smoke 10 s, demo 1 min (1 core), paper 10 min (GPU).
 
 # %%
-from IPython.display import Image, display
-
 from mmcl.config import DISEASES
 from mmcl.data.manifest import cohort_manifest
 from mmcl.data.store import Store
@@ -20,7 +18,7 @@ from mmcl.interpretation.study import localise, median_subjects, share_table
 from mmcl.plotting.cine import draw_maps
 from mmcl.plotting.latent import draw_latent
 from mmcl.plotting.segments import draw_segments
-from mmcl.plotting.style import save
+from mmcl.plotting.style import show
 from mmcl.provenance import write_json
 from mmcl.setting import open_setting
 from mmcl.training.comparison import METHOD
@@ -44,11 +42,11 @@ report(setting.device)
 
 # %%
 subjects = store.subjects.loc[test]
-embeddings = {arm: stored_features(arm, setting)[test] for arm in ("scratch", "mdm", METHOD)}
+embeddings = {arm: stored_features(arm, setting)[test] for arm in ("random", "mdm", METHOD)}
 phenotypes = {name: subjects[name].to_numpy(float) for name in ("LVEDV", "LVM")}
 diseases = {name: subjects[name].to_numpy(float) for name in DISEASES}
 figure = draw_latent(embeddings, phenotypes, diseases, {"LVEDV": "ml", "LVM": "g"}, setting.footer)
-display(Image(save(figure, setting.run.figures / "latent_space", {"n": len(test), "arms": list(embeddings)})))
+show(figure, setting.run.figures / "latent_space", {"n": len(test), "arms": list(embeddings)})
 
 # %% [markdown]
 # ## Localisation: ECG to CMR
@@ -67,13 +65,12 @@ if cohort_manifest(cohort).shareable:
     figure = draw_maps(
         list(study.images[shown]) * 2,
         [*study.maps.matched[shown], *study.maps.difference[shown]],
-        [f"own ECG, {name}" for name in ("lower quartile", "median", "upper quartile")]
-        + [f"own less others', {name}" for name in ("lower quartile", "median", "upper quartile")],
+        ["own, Q1", "own, Q2", "own, Q3", "less others, Q1", "less others, Q2", "less others, Q3"],
         "Cosine with the ECG",
-        f"{setting.footer}; test subjects at the quartiles of the share inside the heart",
+        f"{setting.footer}; test subjects at the quartiles (Q1 to Q3) of the share of the map inside the heart",
         labels=list(study.labels[shown]) * 2 if study.labels is not None else None,
     )
-    display(Image(save(figure, setting.run.figures / "localisation_cmr", shares.reset_index())))
+    show(figure, setting.run.figures / "localisation_cmr", shares.reset_index())
 
 # %% [markdown]
 # ## Localisation: CMR to ECG
@@ -82,7 +79,7 @@ if cohort_manifest(cohort).shareable:
 # %%
 mean_map = study.segments.mean(axis=0)
 figure = draw_segments(mean_map, setting.profile.ecg, f"{setting.footer}, n = {len(study.segments):,}")
-display(Image(save(figure, setting.run.figures / "localisation_ecg", {"cosine": mean_map.round(4)})))
+show(figure, setting.run.figures / "localisation_ecg", {"cosine": mean_map.astype(float).round(4)})
 
 # %%
 results = {"source": setting.footer, "arm": METHOD, "shares": shares.reset_index().to_dict("records")}

@@ -35,7 +35,8 @@ class Arm:
 # Colours: Okabe and Ito's palette for colour-blind readers (Wong 2011, Nature Methods 8:441), with darker ones beside
 # it. Shape repeats what colour says: circles are the method's arms, squares other objectives, diamonds references.
 ARMS = {
-    "scratch": Arm("Supervised from scratch", "#7A7A7A", "o"),
+    "random": Arm("Random weights", "#A8A8A8", "o"),
+    "scratch": Arm("Supervised from scratch", "#5E5E5E", "o"),
     "mdm": Arm("MDM", "#56B4E9", "o"),
     "mmcl": Arm("MMCL from scratch", "#E69F00", "o"),
     "mdm+mmcl": Arm("MDM + MMCL", "#D55E00", "o"),
@@ -153,6 +154,13 @@ def save(figure: Figure, path: str | Path, data: Mapping[str, object]) -> Path:
     with atomic_path(target[".json"]) as part:
         part.write_text(text, encoding="utf-8")
     return target[".png"]
+
+
+def show(figure: Figure, path: str | Path, data: Mapping[str, object]) -> None:
+    """Save a figure as `save` does, and show the saved PNG in the notebook, under its name as alternative text."""
+    from IPython.display import Image, display
+
+    display(Image(filename=str(save(figure, path, data)), alt=Path(path).name.replace("_", " ")))
 
 
 def _plain(value: object) -> object:

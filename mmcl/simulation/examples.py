@@ -15,9 +15,9 @@ from mmcl.simulation.phenotypes import measure
 from mmcl.simulation.population import sample_people
 
 RULE = (
-    "among the first 2,000 subjects of the seed: the healthy one of median LV mass; the one with most scar; the one "
-    "in atrial fibrillation with the largest left atrium; the one without scar or block of largest LV mass per body "
-    "surface area"
+    "among the first 2,000 subjects of the seed: the healthy one nearest the medians of LV mass and volume; the one "
+    "with most scar; the one in atrial fibrillation with the largest left atrium; the one without scar or block of "
+    "largest LV mass per body surface area"
 )
 _SEARCHED = 2000
 
@@ -38,10 +38,13 @@ def find_exemplars(seed: int, cohort: CohortConfig) -> list[Exemplar]:
     hearts = build_hearts(seed, sample_people(seed, torch.arange(_SEARCHED)))
     people = hearts.people
     scar = hearts.transmurality.sum(dim=1)
-    mass = torch.where(people.healthy, hearts.lv_mass, torch.nan)
+    typical = sum(
+        (values / torch.where(people.healthy, values, torch.nan).nanmedian()).log().abs()
+        for values in (hearts.lv_mass, hearts.lv_edv)
+    )
     blocked = (scar > 0) | people.lbbb | people.rbbb | people.in_af
     chosen = {
-        "Healthy": (mass - mass.nanmedian()).abs().nan_to_num(nan=torch.inf).argmin(),
+        "Healthy": torch.where(people.healthy, typical, torch.inf).argmin(),
         "Infarct": scar.argmax(),
         "Atrial fibrillation": torch.where(people.in_af & (scar == 0), hearts.la_max, 0.0).argmax(),
         "Hypertrophy": torch.where(blocked, 0.0, hearts.lv_mass / people.bsa).argmax(),

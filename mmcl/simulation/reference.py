@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pandas as pd
-import torch
+from pathlib import Path
 
-from mmcl.config import CohortConfig
-from mmcl.simulation.heart import build_hearts
-from mmcl.simulation.phenotypes import measure
-from mmcl.simulation.population import sample_people
+import pandas as pd
+
+from mmcl.phenotypes import PHENOTYPES
 
 SOURCE = "Petersen et al. 2017, JCMR 19:18"
 
@@ -23,12 +21,18 @@ RANGES = {
 """Phenotype -> sex -> (mean, standard deviation) of healthy UK Biobank subjects, in the phenotype's unit."""
 
 
-def healthy_phenotypes(seed: int, cohort: CohortConfig) -> pd.DataFrame:
-    """Phenotypes and `sex` of the healthy subjects of a cohort: free of disease, block and obesity."""
-    people = sample_people(seed, torch.arange(cohort.size), cohort.odds)
-    table = pd.DataFrame(measure(build_hearts(seed, people)))
-    table["sex"] = ["female" if female else "male" for female in people.female.tolist()]
-    return table[people.healthy.numpy()]
+def healthy_phenotypes(raw: Path) -> pd.DataFrame:
+    """Phenotypes and `sex` of the healthy subjects of a raw simulated cohort, NaN where missing.
+
+    Healthy as in the reference group: free of every disease and block, recorded or not, and of obesity.
+    """
+    people, truth = (pd.read_csv(raw / f"{name}.tsv", sep="\t", index_col="eid") for name in ("participants", "truth"))
+    table = pd.read_csv(raw / "phenotypes.tsv", sep="\t", index_col="eid")
+    table.columns = [phenotype.name for phenotype in PHENOTYPES]
+    table["sex"] = people["31-0.0"].map({0: "female", 1: "male"})
+    mass_index = people["21002-2.0"] / (people["50-2.0"] / 100) ** 2
+    ill = truth[["cad", "af", "dm", "hypertension", "lbbb", "rbbb"]].any(axis=1)
+    return table[~ill & (mass_index < 30)]
 
 
 def against_reference(healthy: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +45,7 @@ def against_reference(healthy: pd.DataFrame) -> pd.DataFrame:
                 {
                     "phenotype": name,
                     "sex": sex,
-                    "n": len(values),
+                    "n": values.count(),
                     "reference mean": mean,
                     "simulated mean": values.mean(),
                     "reference SD": deviation,

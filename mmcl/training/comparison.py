@@ -20,10 +20,11 @@ from mmcl.training.pretraining import ARMS
 from mmcl.training.probing import REFERENCES, probe, reference
 from mmcl.training.tasks import Outcome, open_task
 
-ENCODERS = ("scratch", *ARMS, "cmr")
-"""Probed and fine-tuned: `scratch` is a random start, `cmr` the CMR encoder (probed: contrastive; fine-tuned:
-supervised).
-"""
+PROBED = ("random", *ARMS, "cmr")
+"""Encoders whose frozen features are probed: `random` weights, the pre-training arms, the contrastive CMR encoder."""
+
+TUNED = ("scratch", *ARMS, "cmr")
+"""Encoders trained on the labels: `scratch` and `cmr` from random weights, the others from pre-trained ones."""
 
 METHOD = "mdm+mmcl"
 """The arm that all others are compared with, as paired differences."""
@@ -48,8 +49,9 @@ def compare(task: str, setting: Setting) -> list[Entry]:
     entries = []
     for few in (downstream.few_labels, None):
         labels = str(few or "all")
-        for arm in ENCODERS:
+        for arm in PROBED:
             entries.append(Entry(arm, "probe", labels, {run.seed: probe(arm, task, few, setting)}))
+        for arm in TUNED:
             tuned = {seed: finetune(arm, task, few, seed, setting) for seed in downstream.seeds}
             entries.append(Entry(arm, "finetune", labels, tuned))
         for name, modes in REFERENCES.items():
@@ -63,7 +65,8 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     """Result rows of all `entries` on the test subjects: plain, adjusted, and paired differences from METHOD.
 
     Adjusted rows are beyond age, sex and body size: metrics "partial R2" and "partial r" of a phenotype, "AUROC gain"
-    of a disease. Rows with a `reference` hold METHOD (in the same mode with the same labels) less that arm.
+    of a disease. Rows with a `reference` hold METHOD less that arm in the same mode with the same labels; `scratch` is
+    the exception, supervised training standing against the probe of METHOD too.
     """
     run = setting.run
     metrics = DISEASE_METRICS if task == "risk" else PHENOTYPE_METRICS
@@ -87,7 +90,7 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
 
 
 def _comparable(mode: str, other: Entry) -> bool:
-    return other.mode in (mode, "")
+    return other.mode in (mode, "") or other.arm == "scratch"
 
 
 def _adjusted(

@@ -53,11 +53,11 @@ def cmr_features(
 
 
 def ecg_encoder(arm: str, setting: Setting) -> EcgEncoder:
-    """Mean-pooling ECG encoder of a pre-training arm, or of `scratch`: random weights from the run's seed."""
+    """Mean-pooling ECG encoder of a pre-training arm, or `random` weights from the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.run.seed)
         encoder = EcgEncoder(setting.profile.ecg, setting.profile.encoder)
-    if arm != "scratch":
+    if arm != "random":
         load_pretrained(encoder, ecg_encoder_weights(pretrain(arm, setting)))
     return encoder.to(setting.device).eval()
 
@@ -66,7 +66,7 @@ def stored_features(arm: str, setting: Setting) -> np.ndarray:
     """Features (subjects, width) of the whole store by an arm's encoder; `cmr` is the CMR encoder. Computed once."""
     run, profile, preset, device = setting.run, setting.profile, setting.preset, setting.device
     source = CMR_ARM if arm == "cmr" else arm
-    origin = None if arm == "scratch" else summary(pretrain(source, setting))["fingerprint"]
+    origin = None if arm == "random" else summary(pretrain(source, setting))["fingerprint"]
     store = Store.open(run.store)
     path = run.folder / "features" / f"{arm}.npy"
     code = code_fingerprint("mmcl.training.features")

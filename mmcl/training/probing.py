@@ -25,7 +25,7 @@ REFERENCES = {"demographics": ("linear",), "ecg features": ("linear", "boosted")
 
 
 def probe(arm: str, task: str, few: int | None, setting: Setting) -> Outcome:
-    """Predictions of a linear probe on the frozen features of an arm (`scratch`: random weights; `cmr`: CMR
+    """Predictions of a linear probe on the frozen features of an arm (`random`: random weights; `cmr`: CMR
     encoder).
     """
     return _fit(arm, "probe", stored_features(arm, setting), task, few, setting.run)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmcl.setting import open_setting
-from mmcl.training.comparison import ENCODERS, METHOD, compare, score
+from mmcl.training.comparison import METHOD, PROBED, TUNED, compare, score
 
 
 @pytest.mark.slow
@@ -13,14 +13,15 @@ def test_every_cell_is_there_and_differences_are_of_the_plain_scores(smoke_run):
     entries = compare("phenotypes", setting)
     few = str(setting.profile.downstream.few_labels)
     cells = {(entry.arm, entry.mode, entry.labels) for entry in entries}
-    assert cells >= {(arm, mode, n) for arm in ENCODERS for mode in ("probe", "finetune") for n in (few, "all")}
+    assert cells >= {(arm, "probe", n) for arm in PROBED for n in (few, "all")}
+    assert cells >= {(arm, "finetune", n) for arm in TUNED for n in (few, "all")}
     assert ("demographics", "", "all") in cells
 
     table = score(entries, "phenotypes", setting)
     table = table[table["target"].eq("LVM") & table["labels"].eq("all")].set_index(["arm", "mode", "metric"])
     plain = table[table["reference"].eq("")]["value"]
-    paired = table[table["reference"].eq("scratch")]["value"]
+    paired = table[table["reference"].eq("mdm")]["value"]
     for metric in ("r", "R2"):
-        expected = plain[METHOD, "probe", metric] - plain["scratch", "probe", metric]
+        expected = plain[METHOD, "probe", metric] - plain["mdm", "probe", metric]
         np.testing.assert_allclose(paired[METHOD, "probe", metric], expected, atol=1e-9)
     assert plain["demographics", "", "partial R2"] < 0.2

@@ -90,9 +90,9 @@ def test_risk_scores_are_probabilities(setting):
 def test_a_probe_can_be_used_again(setting, store):
     from mmcl.training.features import stored_features
 
-    outcome = probe("scratch", "phenotypes", None, setting)
-    features = stored_features("scratch", setting)
-    again = fitted_probe("scratch", "phenotypes", setting.run).predict(features[store.indices("test")])
+    outcome = probe("random", "phenotypes", None, setting)
+    features = stored_features("random", setting)
+    again = fitted_probe("random", "phenotypes", setting.run).predict(features[store.indices("test")])
     np.testing.assert_allclose(outcome.load().score, again, rtol=1e-6)
 
 
