@@ -71,12 +71,8 @@ real = first_header(ecg)
 if real:
     before, after = before_and_after(real)
     figure = draw_preprocessing(before, after, f"real recording {real.stem}, WFDB")
-    shown = {
-        "record": real.stem,
-        "before_mV": before[1].astype(float).round(3),
-        "after": after[1].astype(float).round(3),
-    }
-    show(figure, setting.run.figures / "preprocessing_real_ecg", {"record": real.stem, **lead})
+    lead_2 = {"before_mV": before[1].astype(float).round(3), "after": after[1].astype(float).round(3)}
+    show(figure, setting.run.figures / "preprocessing_real_ecg", {"record": real.stem, **lead_2})
 
 # %% [markdown]
 # ## Hearts as the encoder sees them
