@@ -1,8 +1,7 @@
-"""Every number of the compendium, as frozen dataclasses: profiles `smoke`, `demo` and `paper`, presets `paper` and
-`corrected`.
+"""Every number and choice of the compendium, as frozen dataclasses whose defaults are the published ones.
 
-A profile holds sizes and schedules. A preset holds the named choices in which the published code and its mended form
-differ. Both are plain data: the same code runs for all of them.
+A profile (`mmcl.profiles`) holds sizes and schedules. A preset holds the named choices in which the published code and
+its mended form differ. Both are plain data: the same code runs for all of them.
 """
 
 from __future__ import annotations
@@ -251,94 +250,10 @@ PRESETS = {
     "corrected": Preset("corrected", *[True] * 8),
 }
 
-_SMALL_ECG = EcgConfig(sampling_rate=125, window=300, patch=50)
-_SMALL_CMR_ENCODER = CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(32, 64, 128, 256))
-_GENTLE_ECG = EcgAugmentation(probability=0.95, phase_noise=0.075, jitter=0.2, rescale=0.2)
-_GENTLE_CMR = CmrAugmentation(
-    flip=0.0, rotation=10.0, brightness=0.2, contrast=0.2, saturation=0.0, crop_scale=(0.8, 1.0)
-)
-"""Augmentation of the short schedules. Under the published one, contrastive training on 2,000 pairs stayed at ln(batch)
-for 680 steps; under this it leaves it within 150 (seen on validation pairs). No flip: a heart is not its mirror image.
-"""
-
-PROFILES = {
-    "smoke": Profile(
-        name="smoke",
-        cohort=CohortConfig(train=48, validation=16, test=32, odds=(8.0, 8.0, 8.0), slices=8, frames=6, matrix=88),
-        ecg=_SMALL_ECG,
-        cmr=CmrConfig(crop=78, image_size=48),
-        encoder=EncoderConfig(width=32, depth=2, heads=4),
-        decoder=DecoderConfig(width=32, depth=1, heads=4),
-        cmr_encoder=CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 16, 32, 64)),
-        mdm=MdmRecipe(epochs=3, warmup=1, batch=16, learning_rate=1e-3, augmentation=_GENTLE_ECG),
-        mmcl=MmclRecipe(
-            epochs=3,
-            warmup=1,
-            batch=16,
-            learning_rate=5e-4,
-            hidden=64,
-            projection=32,
-            ecg_augmentation=_GENTLE_ECG,
-            cmr_augmentation=_GENTLE_CMR,
-        ),
-        downstream=DownstreamConfig(
-            few_labels=24,
-            seeds=(0,),
-            scratch=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3, layer_decay=1.0),
-            finetune=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3),
-            bootstrap=100,
-        ),
-        localisation_subjects=32,
-    ),
-    "demo": Profile(
-        name="demo",
-        cohort=CohortConfig(train=2000, validation=300, test=1000, odds=(2.0, 2.0, 2.0), slices=8, frames=8, matrix=88),
-        ecg=_SMALL_ECG,
-        cmr=CmrConfig(crop=78, image_size=64),
-        encoder=EncoderConfig(width=128, depth=3, heads=4),
-        decoder=DecoderConfig(width=64, depth=1, heads=4),
-        cmr_encoder=_SMALL_CMR_ENCODER,
-        mdm=MdmRecipe(epochs=80, warmup=8, batch=128, learning_rate=1e-3, augmentation=_GENTLE_ECG),
-        mmcl=MmclRecipe(
-            epochs=22,
-            warmup=2,
-            batch=64,
-            learning_rate=5e-4,
-            hidden=256,
-            projection=64,
-            ecg_augmentation=_GENTLE_ECG,
-            cmr_augmentation=_GENTLE_CMR,
-        ),
-        downstream=DownstreamConfig(
-            seeds=(0,),
-            scratch=FinetuneRecipe(
-                epochs=9,
-                warmup=1,
-                patience=3,
-                min_steps=200,
-                learning_rate=1e-3,
-                layer_decay=1.0,
-                augmentation=_GENTLE_ECG,
-            ),
-            finetune=FinetuneRecipe(
-                epochs=6, warmup=1, patience=3, min_steps=200, learning_rate=3e-4, augmentation=_GENTLE_ECG
-            ),
-            bootstrap=1000,
-        ),
-        localisation_subjects=300,
-    ),
-    "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),
-}
-
-
-def profile(name: str) -> Profile:
-    """The profile called `name`; ValueError names the known ones."""
-    return _lookup(PROFILES, name, "profile")
-
 
 def preset(name: str) -> Preset:
     """The preset called `name`; ValueError names the known ones."""
-    return _lookup(PRESETS, name, "preset")
+    return look_up(PRESETS, name, "preset")
 
 
 def fingerprint(*parts: object) -> str:
@@ -351,7 +266,8 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _lookup(table: dict, name: str, kind: str):
+def look_up(table: dict, name: str, kind: str):
+    """The entry called `name`; ValueError tells the `kind` of thing and the known names."""
     if name not in table:
         raise ValueError(f"unknown {kind} {name!r}; expected one of {', '.join(table)}")
     return table[name]

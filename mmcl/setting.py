@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mmcl.config import Preset, Profile, preset, profile
+from mmcl.config import Preset, Profile, preset
 from mmcl.paths import Run
+from mmcl.profiles import profile
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ def smoke_run(tmp_path_factory):
     import numpy as np
     import pandas as pd
 
-    from mmcl.config import profile
     from mmcl.data.store import StoreWriter
     from mmcl.paths import Run
     from mmcl.phenotypes import PHENOTYPES
+    from mmcl.profiles import profile
 
     patch = pytest.MonkeyPatch()
     patch.setenv("MMCL_BUILD", str(tmp_path_factory.mktemp("build")))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mmcl import provenance
-from mmcl.config import fingerprint, preset, profile
+from mmcl.config import fingerprint, preset
+from mmcl.profiles import profile
 from mmcl.provenance import code_fingerprint, is_finished, modules_used, read_json, write_json
 
 

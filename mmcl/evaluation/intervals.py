@@ -115,20 +115,6 @@ def bootstrap(
     return Bootstrap(value, draws, n)
 
 
-def paired_difference(
-    metric: str,
-    truth: np.ndarray,
-    score: np.ndarray,
-    reference: np.ndarray,
-    resamples: int,
-    generator: np.random.Generator,
-) -> Bootstrap:
-    """Metric of `score` less that of `reference`, two predictors of one `truth`, each (n, k), on equal resamples."""
-    seed = int(generator.integers(2**63))
-    first, second = (bootstrap(metric, truth, s, resamples, np.random.default_rng(seed)) for s in (score, reference))
-    return first.minus(second)
-
-
 def over_seeds(bootstraps: Sequence[Bootstrap], generator: np.random.Generator) -> Bootstrap:
     """Mean over training seeds, its interval covering subjects and seeds.
 

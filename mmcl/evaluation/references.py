@@ -1,19 +1,16 @@
 """Reference predictors that need no representation learning: demographics, and classical ECG features.
 
 A result of an encoder means little until it stands beside what age, sex and body size tell, and what the measurements
-of a cardiology report tell. Both are fitted here by ridge or logistic regression and by gradient boosting, on the
-same labels and validation subjects as the linear probe.
+of a cardiology report tell. Both are fitted by the linear probe and by the gradient boosting below, on the same labels
+and validation subjects.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from mmcl.evaluation.metrics import auroc
-from mmcl.evaluation.probe import fit_logistic, fit_ridge
 
 DEMOGRAPHICS = ("age", "male", "height", "weight", "bsa")
 """Years, 0 or 1, metre (or cm), kg, m2: what is known of a person before any test."""
@@ -47,21 +44,6 @@ def fill_missing(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     median = np.zeros(train.shape[1])
     median[known] = np.nanmedian(train[:, known], axis=0)
     return [np.where(np.isfinite(x), x, median) for x in (train, *(np.asarray(o, dtype=np.float64) for o in others))]
-
-
-def linear_scores(
-    task: str,
-    features: np.ndarray,
-    targets: np.ndarray,
-    validation_features: np.ndarray,
-    validation_targets: np.ndarray,
-    test_features: np.ndarray,
-    names: Sequence[str],
-) -> np.ndarray:
-    """Ridge ("phenotype") or logistic ("disease") regression on features with gaps: scores of the test (m, k)."""
-    train, validation, test = fill_missing(features, validation_features, test_features)
-    fit = {"phenotype": fit_ridge, "disease": fit_logistic}[_known(task)]
-    return fit(train, targets, validation, validation_targets, names).predict(test)
 
 
 def boosted_scores(

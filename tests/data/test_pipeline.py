@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import wfdb
 
-from mmcl.config import LEADS, CohortConfig, preset, profile
+from mmcl.config import LEADS, CohortConfig, preset
 from mmcl.data import store as store_module
 from mmcl.data.cohort import COLUMNS
 from mmcl.data.manifest import Files, Manifest, Readers, SplitRule, Tables, cohort_manifest
@@ -15,6 +15,7 @@ from mmcl.data.pipeline import Settings, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
 from mmcl.data.store import Store
 from mmcl.phenotypes import PHENOTYPES
+from mmcl.profiles import profile
 
 COUNT = 8
 SUBJECTS = [f"sim{k:07d}" for k in range(COUNT)]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmcl.config import preset, profile
+from mmcl.config import preset
 from mmcl.data.store import Store
+from mmcl.profiles import profile
 from mmcl.setting import open_setting
 from mmcl.training.finetuning import Supervised, finetune
 from mmcl.training.probing import fitted_probe, probe, reference

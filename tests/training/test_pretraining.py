@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmcl.config import profile
+from mmcl.profiles import profile
 from mmcl.setting import open_setting
 from mmcl.training import pretraining
 from mmcl.training.pretraining import FINISHED, WEIGHTS, pretrain
