@@ -77,6 +77,11 @@ export NUMBA_NUM_THREADS ?= $(CORES)
 
 $(RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
 $(RUN)/01_preprocess.ipynb: EXTRA = raw=$(RAW) ecg=$(ECG)
+# A folder of recordings to show is no file that make could compare, so the notebook that shows one runs again.
+ifneq ($(and $(ECG),$(if $(filter embed,$(MAKECMDGOALS)),,show)),)
+$(RUN)/01_preprocess.ipynb: always
+endif
+.PHONY: always
 
 $(RUN)/%.ipynb: notebooks/%.py $$(MODULES_$$*) requirements.lock | $(READY)
 	@echo "running $*"
@@ -145,7 +150,7 @@ test: $(READY)  ## unit tests and a smoke run of all notebooks
 	@$(PYTHON) -m pytest -m "not gpu and not network"
 
 lab: $(READY)  ## open the notebooks in JupyterLab
-	@$(PYTHON) -m jupytext --quiet --to ipynb --update notebooks/*.py
+	@$(PYTHON) -m jupytext --quiet --set-kernel python3 --to ipynb --update notebooks/*.py
 	@$(PYTHON) -m jupyter lab --notebook-dir=.
 
 html: $(PAGES)  ## executed notebooks as HTML pages

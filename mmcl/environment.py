@@ -68,4 +68,5 @@ def _holds(version: str, bound: str) -> bool:
 if __name__ == "__main__":
     missing = unmet()
     if missing:
-        sys.exit("this environment lacks:\n  " + "\n  ".join(missing))
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        sys.exit(f"this environment lacks {shown}")

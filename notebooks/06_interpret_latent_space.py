@@ -6,7 +6,8 @@
 # area and the map of other subjects' ECGs.
 #
 # - **Reads** `store/`, `checkpoints/mdm+mmcl/`.
-# - **Writes** `results/06_interpret_latent_space.json`; figures `latent_space`, `localisation_cmr`, `localisation_ecg`.
+# - **Writes** `results/06_interpret_latent_space.json`; figures `latent_space`, `localisation_cmr`,
+#   `localisation_beat`, `localisation_ecg`.
 # - **Expected time** smoke 10 s, demo 1 min (1 core), paper 10 min (GPU).
 
 # %%
@@ -71,6 +72,25 @@ if cohort_manifest(cohort).shareable:
         labels=list(study.labels[shown]) * 2 if study.labels is not None else None,
     )
     show(figure, setting.run.figures / "localisation_cmr", shares.reset_index())
+
+# %% [markdown]
+# ## Over the beat
+# Pairwise map of the median subject: cosine of every ECG time (mean over leads) with every cell of the CMR, in six
+# stills of the window.
+
+# %%
+beat = study.over_time(shown[1])[::2][:6]
+seconds = setting.profile.ecg.window / setting.profile.ecg.sampling_rate
+if cohort_manifest(cohort).shareable:
+    figure = draw_maps(
+        [study.images[shown[1]]] * len(beat),
+        list(beat),
+        [f"{seconds * k / len(beat):.1f} s" for k in range(len(beat))],
+        "Cosine with the ECG",
+        f"{setting.footer}; the test subject of median share of the map inside the heart",
+        labels=[study.labels[shown[1]]] * len(beat) if study.labels is not None else None,
+    )
+    show(figure, setting.run.figures / "localisation_beat", {"cosine": beat.astype(float).round(4)})
 
 # %% [markdown]
 # ## Localisation: CMR to ECG

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mmcl.data.store import Store
-from mmcl.interpretation.localisation import ecg_segments
+from mmcl.interpretation.localisation import Projections, ecg_segments, pairwise
 from mmcl.interpretation.regions import RegionMaps, mask_share, positive_share, project_rows, region_maps
 from mmcl.setting import Setting
 from mmcl.training.pretraining import load_module, pretrain
@@ -23,12 +23,18 @@ FRAME = 2
 @dataclass(frozen=True)
 class Study:
     """Maps of n test subjects: `maps` ECG -> CMR; `segments` (n, 12, times) CMR -> ECG; `images`, `labels` (n, crop,
-    crop) at end-diastole, `labels` None where the cohort has no segmentation."""
+    crop) at end-diastole, `labels` None where the cohort has no segmentation; `projections` behind them all."""
 
     maps: RegionMaps
     segments: np.ndarray
     images: np.ndarray
     labels: np.ndarray | None
+    projections: Projections
+
+    def over_time(self, position: int) -> np.ndarray:
+        """Pairwise map of one subject, (times, rows, columns): cosine of each ECG time with each cell of the CMR."""
+        one = Projections(*(tensor[position : position + 1] for tensor in self.projections))
+        return pairwise(one)[0].numpy()
 
 
 def localise(arm: str, setting: Setting, store: Store) -> Study:
@@ -37,7 +43,8 @@ def localise(arm: str, setting: Setting, store: Store) -> Study:
     model = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
     projections = project_rows(model, store.ecg[rows], store.cmr[rows], setting)
     labels = None if store.labels is None else store.labels[rows, FRAME]
-    return Study(region_maps(projections), ecg_segments(projections).numpy(), store.cmr[rows, FRAME], labels)
+    segments = ecg_segments(projections).numpy()
+    return Study(region_maps(projections), segments, store.cmr[rows, FRAME], labels, projections)
 
 
 def share_table(study: Study, setting: Setting) -> pd.DataFrame:
