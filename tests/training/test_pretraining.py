@@ -1,6 +1,9 @@
 """Pre-training: finished, resumed and repeated runs give the same weights."""
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from mmcl.training.pretraining import FINISHED, WEIGHTS, pretrain
 from mmcl.training.trainer import LAST
 
 PROFILE = profile("smoke")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -102,3 +106,13 @@ def test_mmcl_starts_from_the_encoder_of_mdm(setting, monkeypatch):
 def test_an_unknown_arm_is_named(setting):
     with pytest.raises(ValueError, match="unknown arm 'mcl'; expected one of mdm"):
         pretrain("mcl", setting)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_from_the_shell(setting):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "mmcl", "pretrain", "mdm"]
+    done = subprocess.run([*command, "--profile=smoke", "--device=cpu"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    folder = setting.run.checkpoints / "mdm"
+    assert pretraining.summary(folder)["epochs"] == len(pretraining.history(folder)) == 3
+    assert weights(folder)
