@@ -54,7 +54,7 @@ $(READY): requirements.lock pyproject.toml
 DEPENDENCIES := build/dependencies.mk
 $(DEPENDENCIES): $(wildcard notebooks/*.py mmcl/*.py mmcl/*/*.py)
 	@mkdir -p $(@D)
-	@$(BASE_PYTHON) mmcl/provenance.py notebooks/*.py mmcl/training/pretraining.py mmcl/training/finetuning.py mmcl/embedding.py > $@.partial
+	@$(BASE_PYTHON) mmcl/provenance.py notebooks/*.py mmcl/training/features.py mmcl/training/finetuning.py > $@.partial
 	@mv $@.partial $@
 ifeq ($(filter clean help,$(or $(MAKECMDGOALS),help)),)
 -include $(DEPENDENCIES)
@@ -92,7 +92,7 @@ $(RUN)/%.html: $(RUN)/%.ipynb
 	@mv $(@D)/$*.partial.html $@
 
 # Training that the second core can do meanwhile, by the shell command that a cluster would use.
-$(RUN)/logs/pretrain_mmcl.txt: $(STORE) $(MODULES_pretraining) requirements.lock | $(READY)
+$(RUN)/logs/pretrain_mmcl.txt: $(STORE) $(MODULES_features) requirements.lock | $(READY)
 	@mkdir -p $(@D)
 	@echo "pre-training mmcl from random weights"
 	@$(PYTHON) -m mmcl pretrain mmcl $(OPTIONS) > $@.partial

@@ -52,10 +52,19 @@ def _setting(options: argparse.Namespace):
 
 
 def _pretrain(options: argparse.Namespace) -> None:
+    import torch.distributed
+
+    from mmcl.training.features import stored_features
     from mmcl.training.pretraining import pretrain, summary
 
-    for name, value in summary(pretrain(options.arm, _setting(options))).items():
+    setting = _setting(options)
+    folder = pretrain(options.arm, setting)
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        return
+    for name, value in summary(folder).items():
         print(f"{name}: {value}")
+    subjects, width = stored_features(options.arm, setting).shape
+    print(f"features: {subjects} subjects, width {width}")
 
 
 def _finetune(options: argparse.Namespace) -> None:

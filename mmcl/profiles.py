@@ -69,9 +69,9 @@ PROFILES = {
         encoder=EncoderConfig(width=128, depth=3, heads=4),
         decoder=DecoderConfig(width=64, depth=1, heads=4),
         cmr_encoder=_SMALL_CMR_ENCODER,
-        mdm=MdmRecipe(epochs=80, warmup=8, batch=128, learning_rate=1e-3, augmentation=_GENTLE_ECG),
+        mdm=MdmRecipe(epochs=70, warmup=7, batch=64, learning_rate=1e-3, augmentation=_GENTLE_ECG),
         mmcl=MmclRecipe(
-            epochs=22,
+            epochs=20,
             warmup=2,
             batch=64,
             learning_rate=5e-4,
@@ -82,17 +82,29 @@ PROFILES = {
         ),
         downstream=DownstreamConfig(
             seeds=(0,),
+            # Chosen on validation subjects: attention pooling and larger batches learnt less in so few steps.
             scratch=FinetuneRecipe(
                 epochs=9,
                 warmup=1,
                 patience=3,
                 min_steps=200,
-                learning_rate=1e-3,
+                batch=16,
+                learning_rate=5e-4,
                 layer_decay=1.0,
+                drop_path=0.0,
+                pooling="mean",
                 augmentation=_GENTLE_ECG,
             ),
             finetune=FinetuneRecipe(
-                epochs=6, warmup=1, patience=3, min_steps=200, learning_rate=3e-4, augmentation=_GENTLE_ECG
+                epochs=6,
+                warmup=1,
+                patience=3,
+                min_steps=200,
+                batch=16,
+                learning_rate=1e-3,
+                drop_path=0.0,
+                pooling="mean",
+                augmentation=_GENTLE_ECG,
             ),
             bootstrap=1000,
         ),
