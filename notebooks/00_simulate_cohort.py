@@ -8,7 +8,7 @@
 # - **Reads** nothing.
 # - **Writes** raw files as a user would have them (WFDB, 4-D NIfTI, tables) to `raw/`; figures `cohort_examples`,
 #   `cohort_population`.
-# - **Expected time** smoke 15 s, demo 3 min (2 cores), paper 10 min.
+# - **Expected time** smoke 15 s, demo 2 min (2 cores); paper not measured.
 
 # %%
 from mmcl.environment import report

@@ -8,7 +8,7 @@
 # - **Reads** `raw/` of the simulated cohort, or the folder `raw`.
 # - **Writes** `store/` (memory-mapped arrays, table of subjects, quarantine); figures `preprocessing_ecg`,
 #   `preprocessing_cmr` and, when the folder `ecg` is given, `preprocessing_real_ecg`.
-# - **Expected time** smoke 10 s, demo 1 min (2 cores), paper 15 min.
+# - **Expected time** smoke 10 s, demo 1 min (2 cores); paper not measured.
 
 # %%
 import pandas as pd

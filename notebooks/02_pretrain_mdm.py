@@ -7,7 +7,7 @@
 #
 # - **Reads** `store/`.
 # - **Writes** `checkpoints/mdm/` (last, best, finished weights, log); figures `mdm_training`, `mdm_reconstruction`.
-# - **Expected time** smoke 10 s, demo 5 min (1 core), paper 1 h (GPU). An interrupted training goes on from its last
+# - **Expected time** smoke 10 s, demo 5 min (1 core); paper not measured. An interrupted training goes on from its last
 #   epoch; the same training from a shell: `python -m mmcl pretrain mdm --profile demo`.
 
 # %%

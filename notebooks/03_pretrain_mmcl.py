@@ -8,7 +8,7 @@
 #
 # - **Reads** `store/`, `checkpoints/mdm/`.
 # - **Writes** `checkpoints/mmcl/`, `checkpoints/mdm+mmcl/`; figure `mmcl_training`.
-# - **Expected time** smoke 10 s, demo 4 min (1 core an arm), paper 2 h (GPU). From a shell:
+# - **Expected time** smoke 10 s, demo 5 min (1 core); paper not measured. From a shell:
 #   `python -m mmcl pretrain mdm+mmcl --profile demo`.
 
 # %%

@@ -7,7 +7,7 @@
 #
 # - **Reads** `store/`, `checkpoints/`.
 # - **Writes** `predictions/risk/`; `results/04_finetune_risk.json`; figures `risk_auroc`, `risk_labels`, `risk_roc`.
-# - **Expected time** smoke 20 s, demo 4 min (1 core), paper 10 h (GPU, 5 seeds).
+# - **Expected time** smoke 20 s, demo 6 min (1 core); paper not measured.
 
 # %%
 import numpy as np

@@ -7,7 +7,7 @@
 # - **Reads** `store/`, `checkpoints/`.
 # - **Writes** `predictions/phenotypes/`; `results/05_finetune_phenotypes.json`; figures `phenotype_r2`,
 #   `phenotype_labels`, `phenotype_scatter`, `phenotype_adjusted`.
-# - **Expected time** smoke 25 s, demo 4 min (1 core), paper 10 h (GPU, 5 seeds).
+# - **Expected time** smoke 25 s, demo 6 min (1 core); paper not measured.
 
 # %%
 import numpy as np

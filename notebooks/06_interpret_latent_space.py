@@ -8,7 +8,7 @@
 # - **Reads** `store/`, `checkpoints/mdm+mmcl/`.
 # - **Writes** `results/06_interpret_latent_space.json`; figures `latent_space`, `localisation_cmr`,
 #   `localisation_beat`, `localisation_ecg`.
-# - **Expected time** smoke 10 s, demo 1 min (1 core), paper 10 min (GPU).
+# - **Expected time** smoke 10 s, demo 1 min (1 core); paper not measured.
 
 # %%
 from mmcl.config import DISEASES
