@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -61,6 +63,9 @@ def execute(source: Path, output: Path, given: dict[str, str]) -> None:
     partial = output.with_suffix(".partial.ipynb")
     # Figures belong in the notebook: a file backend set for scripts would leave it without any.
     os.environ.pop("MPLBACKEND", None)
+    # Sockets in a folder of their own: two kernels in one working folder would otherwise share their names.
+    sockets = tempfile.mkdtemp(prefix="mmcl-")
+    manager = {"transport": "ipc", "ip": f"{sockets}/kernel", "shutdown_wait_time": 1.0}
     try:
         papermill.execute_notebook(
             notebook,
@@ -70,7 +75,7 @@ def execute(source: Path, output: Path, given: dict[str, str]) -> None:
             progress_bar=sys.stderr.isatty(),
             log_output=False,
             # Kernels talk over local sockets, and one that stalls when asked to stop is ended after a second.
-            config=Config({"KernelManager": {"transport": "ipc", "shutdown_wait_time": 1.0}}),
+            config=Config({"KernelManager": manager}),
         )
     except papermill.PapermillExecutionError as error:
         os.replace(partial, failed)
@@ -78,6 +83,8 @@ def execute(source: Path, output: Path, given: dict[str, str]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
     failed.unlink(missing_ok=True)
     os.replace(partial, output)
 

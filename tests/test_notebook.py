@@ -68,3 +68,17 @@ def test_notebooks_only_tell(path):
     assert {"profile", "cohort", "seed", "device"} <= parameters(read(path)).keys()
     opening = read(path).cells[0].source
     assert all(word in opening for word in ("**Reads**", "**Writes**", "**Expected time**"))
+
+
+def test_two_notebooks_run_at_once_without_hearing_each_other(source, tmp_path):
+    outputs = [tmp_path / f"{k}.ipynb" for k in (1, 2)]
+    commands = [
+        [sys.executable, "-m", "mmcl.notebook", str(source), str(output), f"seed={k}"]
+        for k, output in zip((10, 20), outputs, strict=True)
+    ]
+    running = [subprocess.Popen(c, cwd=ROOT, stderr=subprocess.PIPE, text=True) for c in commands]
+    errors = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], errors
+    for output, printed in zip(outputs, ("demo 11", "demo 21"), strict=True):
+        assert printed in output.read_text()
+        assert not any("Invalid" in error or "KeyboardInterrupt" in error for error in errors)

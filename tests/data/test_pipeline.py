@@ -10,6 +10,7 @@ import wfdb
 from mmcl.config import LEADS, CohortConfig, preset
 from mmcl.data import store as store_module
 from mmcl.data.cohort import COLUMNS
+from mmcl.data.ecg_features import FEATURES
 from mmcl.data.manifest import Files, Manifest, Readers, SplitRule, Tables, cohort_manifest
 from mmcl.data.pipeline import Settings, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
@@ -84,7 +85,7 @@ def whole(tmp_path_factory):
 def test_a_faultless_cohort(whole):
     _, store = whole
     assert len(store) == COUNT and store.ecg.shape == (COUNT, 12, 1250) and store.cmr.shape == (COUNT, 3, 78, 78)
-    assert list(store.subjects.columns) == list(COLUMNS)
+    assert list(store.subjects.columns) == [*COLUMNS, *(f"ecg_{name}" for name in FEATURES)]
     assert [len(store.indices(split)) for split in ("train", "validation", "test")] == [4, 2, 2]
     assert store.meta["counts"]["summary"] == "8 of 8 used" and store.meta["counts"]["flags"] == {}
     first = store.subjects.iloc[0]
