@@ -20,7 +20,10 @@ _NUMBERS_ALONE = ("mmcl/config.py", "mmcl/profiles.py", "mmcl/paths.py")
 
 
 def modules_used(source: Path) -> list[Path]:
-    """Files of `mmcl` that `source` imports, directly or not, inside functions too; sorted, without `source`."""
+    """Files of `mmcl` that `source` imports, directly or not, inside functions too; sorted, without `source`.
+
+    A YAML file beside a module, of its name, belongs to it.
+    """
     seen: set[Path] = set()
     waiting = [source.resolve()]
     while waiting:
@@ -97,6 +100,8 @@ def _plain(value: object) -> object:
 
 @functools.cache
 def _imports(source: Path) -> tuple[Path, ...]:
+    if source.suffix != ".py":
+        return ()
     return tuple(_imported(ast.parse(source.read_text(encoding="utf-8"))))
 
 
@@ -111,11 +116,14 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
         for name in names:
             if name.split(".")[0] == "mmcl":
                 path = ROOT / name.replace(".", "/")
-                yield from (p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file())
+                files = (path / "__init__.py", path.with_suffix(".py"), path.with_suffix(".yaml"))
+                yield from (p for p in files if p.is_file())
 
 
 @functools.cache
 def _bare_code(path: Path) -> str:
+    if path.suffix != ".py":
+        return path.read_text(encoding="utf-8")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -50,6 +50,16 @@ def test_the_fingerprint_follows_code_that_is_used_but_no_comment(package):
     assert code_fingerprint("mmcl.a") != before
 
 
+def test_a_modules_yaml_counts_as_part_of_it(package):
+    root, change = package
+    change("c.yaml", "x: 1\n")
+    names = [path.relative_to(root).as_posix() for path in modules_used(root / "mmcl" / "a.py")]
+    assert names == ["mmcl/b.py", "mmcl/c.py", "mmcl/c.yaml"]
+    before = code_fingerprint("mmcl.a")
+    change("c.yaml", "x: 2\n")
+    assert code_fingerprint("mmcl.a") != before
+
+
 def test_equal_content_keeps_the_files_time(tmp_path):
     path = tmp_path / "results.json"
     assert write_json(path, {"a": np.float64("nan"), "b": np.arange(2)})

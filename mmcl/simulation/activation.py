@@ -13,50 +13,25 @@ import torch
 
 from mmcl.simulation.anatomy import SEGMENT_ANGLE, interpolate
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal
-from mmcl.simulation.source import LEFT, RIGHT_THICKNESS, Mesh, grid_cells
+from mmcl.simulation.source import LEFT, Mesh, grid_cells
+
+P = parameters("activation")
+SOURCE = parameters("source")
 
 # Ventricular activation after Durrer et al. 1970 (Circulation 41:899): the left ventricular endocardium breaks through
 # high on the anterior paraseptal wall, at the middle of the septum and on the posterior paraseptal wall, then at the
 # papillary muscles; the right some milliseconds later near the anterior papillary muscle. (level, two neighbouring
 # segments between which it lies, ms.)
 LV_SITES = ((0.40, 7, 8, 0.4), (0.49, 8, 9, 0.0), (0.7, 9, 10, 11.7), (0.60, 12, 7, 15.5), (0.55, 11, 12, 6.8))
-SITE_SPREAD, FASCICLE_SPREAD = 2.0, (0.08, 0.24)
-"""Standard deviations over subjects of a site's onset, ms, and of how much later than usual the lateral and anterior
-walls are, as a share: no two left bundles branch alike (Demoulin & Kulbertus 1972, Br Heart J 34:807)."""
 # On the right of the septum (level, neighbouring segments, ms) and on the free wall (level, turn, ms).
 SEPTAL_SITES = ((0.38, 8, 9, 4.1),)
 RV_SITES = ((0.65, 0.5, 11.7), (0.35, 0.5, 17.3))
-ENDOCARDIAL_VELOCITY = 0.92
-"""m/s along the Purkinje-lined endocardium (effective)."""
-ENDOCARDIUM_DONE = 50.0
-"""ms by which the left endocardium is usually active."""
-TRANSMURAL_VELOCITY = 0.31
-"""m/s across the wall (about 0.5 by Taggart et al. 2000, J Mol Cell Cardiol 32:621; effective)."""
-RIGHT_BLOCK_DELAY, RIGHT_BLOCK_VELOCITY = 50.0, 0.8
-"""Right bundle branch block: ms until activation arrives through the septum, and the factor on its spread."""
 SEPTAL = tuple(float(segment in (2, 3, 8, 9, 14)) for segment in range(1, 17))
 """Which AHA segments face the right ventricle."""
 NEVER = 200.0
 """ms that stand for a front that never comes."""
-MERGE = 1.5
-"""ms over which two wavefronts merge."""
-
-# Action potential (effective): duration at RR = 1 s and its power of RR, differences from endocardium to epicardium and
-# base to apex, and the share by which later activation shortens it (Franz et al. 1987, Circulation 75:379).
-DURATION, DURATION_POWER = 304.0, 0.33
-DURATION_TRANSMURAL, DURATION_APEX, DURATION_ON_ACTIVATION = -26.6, 21.0, -0.86
-LATEST_USUAL = 75.0
-"""ms after the first breakthrough up to which action potentials are adapted to the sequence."""
-RIGHT_TRANSMURAL = 0.04
-"""Share of the transmural difference that the thin right ventricle has."""
-DURATION_SPREAD, TRANSMURAL_SPREAD, LOCAL_SPREAD = 19.0, 4.5, 4.0
-"""Standard deviations over subjects of the whole, the transmural and the local duration, ms."""
-THICK_WALL, THICK_WALL_TRANSMURAL = 7.0, 4.0
-"""Mean thickness in mm beyond which a wall is thick, and ms by which each mm more lengthens the epicardial action
-potential: the strain pattern (effective)."""
-INFARCT_DURATION = 30.0
-"""ms by which muscle that survives in a scarred segment recovers late: the inverted T wave of an old infarct."""
 
 
 def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
@@ -74,19 +49,19 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     thickness = (outer - inner).norm(dim=-1)
 
     onset, sites = _wall_sites(hearts, LV_SITES, 0.0)
-    onset = onset + SITE_SPREAD * normal(seed, hearts.people.subject, "activation.sites", len(LV_SITES))
-    endocardial = _spread(inner, sites, onset, ENDOCARDIAL_VELOCITY * speed)
-    fascicles = normal(seed, hearts.people.subject, "activation.fascicles", 2) * torch.tensor(FASCICLE_SPREAD, **kind)
-    lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / ENDOCARDIUM_DONE).clamp(0, 1)
+    onset = onset + P.site_spread * normal(seed, hearts.people.subject, "activation.sites", len(LV_SITES))
+    endocardial = _spread(inner, sites, onset, P.endocardial_velocity * speed)
+    fascicles = normal(seed, hearts.people.subject, "activation.fascicles", 2) * torch.tensor(P.fascicle_spread, **kind)
+    lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / P.endocardium_done).clamp(0, 1)
     endocardial = endocardial * torch.exp(lateness)
     endocardial = endocardial + interpolate(hearts.segment_delay, level, angle)
-    across = 1000 * thickness / (TRANSMURAL_VELOCITY * speed)
+    across = 1000 * thickness / (P.transmural_velocity * speed)
     from_left = endocardial + depth * across
 
     block = hearts.people.rbbb.to(**kind)[:, None]
-    rv_speed = ENDOCARDIAL_VELOCITY * speed * (1 - (1 - RIGHT_BLOCK_VELOCITY) * block)
+    rv_speed = P.endocardial_velocity * speed * (1 - (1 - P.right_block_velocity) * block)
     septal_onset, septal_sites = _wall_sites(hearts, SEPTAL_SITES, 1.0)
-    septal = _spread(outer, septal_sites, septal_onset + RIGHT_BLOCK_DELAY * block, rv_speed)
+    septal = _spread(outer, septal_sites, septal_onset + P.right_block_delay * block, rv_speed)
     # Where the wall does not face the right ventricle nothing comes from there.
     facing = interpolate(torch.tensor([SEPTAL], **kind), level, angle)
     from_right = septal + (1 - depth) * across + NEVER * (1 - facing)
@@ -95,8 +70,8 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     rv_level, rv_turn, rv_onset = torch.tensor(RV_SITES, **kind).unbind(1)
     rv_sites = rv_point(hearts, rv_level, rv_turn, torch.zeros_like(rv_level))
     free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
-    right = _spread(free, rv_sites, rv_onset[None] + RIGHT_BLOCK_DELAY * block, rv_speed)
-    right = right + 1000 * RIGHT_THICKNESS * free_depth / (TRANSMURAL_VELOCITY * speed)
+    right = _spread(free, rv_sites, rv_onset[None] + P.right_block_delay * block, rv_speed)
+    right = right + 1000 * SOURCE.right_thickness * free_depth / (P.transmural_velocity * speed)
     return torch.cat([left, right], dim=1)
 
 
@@ -113,16 +88,16 @@ def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> 
     """Recovery time (n, nodes) in ms at the mean heart rate: activation plus the local action potential's duration."""
     subject = hearts.people.subject
     draws = normal(seed, subject, "activation.duration", 2)
-    mean = DURATION + DURATION_SPREAD * draws[:, :1]
-    mean = mean * (60 / hearts.heart_rate[:, None]) ** DURATION_POWER
-    thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - THICK_WALL).clamp(min=0)
-    transmural = DURATION_TRANSMURAL + TRANSMURAL_SPREAD * draws[:, 1:] + THICK_WALL_TRANSMURAL * thickening
+    mean = P.duration + P.duration_spread * draws[:, :1]
+    mean = mean * (60 / hearts.heart_rate[:, None]) ** P.duration_power
+    thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - P.thick_wall).clamp(min=0)
+    transmural = P.duration_transmural + P.transmural_spread * draws[:, 1:] + P.thick_wall_transmural * thickening
     # Muscle is adapted to its usual place in the sequence, not to a block: beyond the normal range nothing is made up.
-    late = activation.clamp(max=LATEST_USUAL) - LATEST_USUAL / 2
-    duration = mean + transmural * mesh.depth + DURATION_APEX * mesh.level + DURATION_ON_ACTIVATION * late
+    late = activation.clamp(max=P.latest_usual) - P.latest_usual / 2
+    duration = mean + transmural * mesh.depth + P.duration_apex * mesh.level + P.duration_on_activation * late
     level, turn, _ = grid_cells(LEFT, hearts.centre)
-    duration[:, mesh.right :] -= (1 - RIGHT_TRANSMURAL) * transmural * mesh.depth[mesh.right :]
-    local = LOCAL_SPREAD * normal(seed, subject, "activation.local", 16) + INFARCT_DURATION * hearts.transmurality
+    duration[:, mesh.right :] -= (1 - P.right_transmural) * transmural * mesh.depth[mesh.right :]
+    local = P.local_spread * normal(seed, subject, "activation.local", 16) + P.infarct_duration * hearts.transmurality
     duration[:, : mesh.right] += interpolate(local, level, 2 * math.pi * turn)
     return activation + duration
 
@@ -141,4 +116,4 @@ def _spread(points: torch.Tensor, sites: torch.Tensor, onset: torch.Tensor, velo
 
 def _earliest(times: torch.Tensor) -> torch.Tensor:
     """Smooth minimum over the last axis."""
-    return -MERGE * torch.logsumexp(-times / MERGE, dim=-1)
+    return -P.merge * torch.logsumexp(-times / P.merge, dim=-1)

@@ -19,20 +19,11 @@ from functools import cache
 
 import torch
 
-# Every constant of this module.
-EQUATOR = 0.2  # level of the widest ring: the ventricle is widest a little below the base; effective
+from mmcl.simulation.parameters import parameters
+
+P = parameters("anatomy")
+
 BAND_EDGES = (0.0, 0.35, 0.65, 0.92)  # levels that part basal, mid, apical segments and the apical cap; AHA thirds
-MYOCARDIAL_LOSS = (
-    0.05  # share of wall volume (blood) squeezed out in systole; Ashikaga 2008, AJP Heart 295:H610, rounded
-)
-APEX_SHARE = 0.6  # thickness of the apical cap over the mean wall: the apex is thin; effective
-CLOSED_CAVITY = 0.25  # endocardial radius falls to no less than this share of its relaxed value, effective
-RV_CENTRE, RV_HALF_WIDTH = (
-    math.radians(184),
-    (math.radians(84), math.radians(62)),
-)  # angles; width at base and tip, effective
-RV_TIP = 0.90  # level of the right ventricular apex, effective
-RV_SKEW, RV_BLUNTNESS = 0.25, 1.05  # the inferior corner is deeper; exponent of the crescent, effective
 
 SEGMENT_LEVEL = (0.175,) * 6 + (0.5,) * 6 + (0.785,) * 4
 """Level of each AHA segment's centre."""
@@ -45,7 +36,7 @@ SEGMENT_ANGLE = tuple(math.radians((90 + 60 * k) % 360) for k in range(6)) * 2 +
 RING = (0,) * 6 + (1,) * 6 + (2,) * 4
 """Band of each segment: basal, mid-cavity, apical."""
 
-PROFILE_AREA = 1 - ((1 - EQUATOR) ** 3 + EQUATOR**3) / 3 / (1 - EQUATOR) ** 2
+PROFILE_AREA = 1 - ((1 - P.equator) ** 3 + P.equator**3) / 3 / (1 - P.equator) ** 2
 """Integral of the squared profile over the levels 0 to 1."""
 
 
@@ -81,7 +72,7 @@ class Contours:
 
 def profile(level: torch.Tensor) -> torch.Tensor:
     """Radius of the unit ellipsoid at `level`; 0 beyond the apex."""
-    return (1 - ((level - EQUATOR) / (1 - EQUATOR)) ** 2).clamp(min=0).sqrt()
+    return (1 - ((level - P.equator) / (1 - P.equator)) ** 2).clamp(min=0).sqrt()
 
 
 def segment_rings(values: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
@@ -135,10 +126,10 @@ def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: tor
     endo = (shape.radius[:, None] * profile(material / shape.length[:, None]))[..., None]
     epi = (shape.radius[:, None, None] + thickness) * profile(level)[..., None]
     mid = (endo + epi) / 2
-    kept = ((1 - MYOCARDIAL_LOSS * phase) / scale)[..., None]
+    kept = ((1 - P.myocardial_loss * phase) / scale)[..., None]
     inner = (mid**2 - endo**2) * kept
     ring = (1 + contraction * phase[..., None]) * mid
-    endo_now = torch.maximum(ring**2 - inner, (CLOSED_CAVITY * endo) ** 2)
+    endo_now = torch.maximum(ring**2 - inner, (P.closed_cavity * endo) ** 2)
     epi_now = (endo_now + (epi**2 - endo**2) * kept).sqrt()
     return Contours(endo_now.sqrt(), (endo_now + inner).sqrt(), epi_now, level)
 
@@ -151,12 +142,12 @@ def free_wall(shape: Shape, cut: Contours, phase: torch.Tensor, angle: torch.Ten
 
 def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Relative depth (n, planes, angles) of the right ventricle at `level` (n, planes) and `angle` (angles,)."""
-    reach = (level / RV_TIP).clamp(0, 1)[..., None]
-    turn = torch.remainder(angle - RV_CENTRE + math.pi, 2 * math.pi) - math.pi
+    reach = (level / P.rv_tip).clamp(0, 1)[..., None]
+    turn = torch.remainder(angle - P.rv_centre + math.pi, 2 * math.pi) - math.pi
     across = turn / torch.lerp(
-        torch.full_like(reach, RV_HALF_WIDTH[0]), torch.full_like(reach, RV_HALF_WIDTH[1]), reach
+        torch.full_like(reach, P.rv_half_width[0]), torch.full_like(reach, P.rv_half_width[1]), reach
     )
-    bulge = (1 - across**2).clamp(min=0) ** RV_BLUNTNESS * (1 + RV_SKEW * across)
+    bulge = (1 - across**2).clamp(min=0) ** P.rv_bluntness * (1 + P.rv_skew * across)
     return bulge * (1 - reach**2).sqrt()
 
 
@@ -180,7 +171,7 @@ def rv_depth(shape: Shape, phase: float, volume: torch.Tensor, planes: int = 24,
 def wall_volume(length: torch.Tensor, radius: torch.Tensor, thickness: torch.Tensor) -> torch.Tensor:
     """Relaxed myocardial volume (n,) m3 of a wall of `thickness` (n, 16) m, exact for the interpolation used here."""
     first, second = (moment.to(thickness) for moment in _thickness_moments())
-    apex = APEX_SHARE * thickness.mean(1)
+    apex = P.apex_share * thickness.mean(1)
     linear = 2 * radius * (thickness @ first)
     epicardium = radius**2 * PROFILE_AREA + linear + ((thickness @ second) * thickness).sum(1)
     return math.pi * ((length + apex) * epicardium - length * radius**2 * PROFILE_AREA)

@@ -9,31 +9,15 @@ import torch
 from mmcl.config import RAW_SAMPLING_RATE, RECORD_SECONDS
 from mmcl.simulation.conductor import Torso, transfer
 from mmcl.simulation.heart import Hearts, atria_centres
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.source import AMPLITUDE, grid_cells, grid_edges, weights
+from mmcl.simulation.source import grid_cells, grid_edges, weights
+
+P = parameters("atria")
+SOURCE = parameters("source")
 
 SHAPE = (6, 8, 2)
 """Nodes of each atrium from bottom to top, around, and across its wall."""
-THICKNESS = 0.0025
-"""Wall, m."""
-CONDUCTIVITY = 0.03
-"""Intracellular conductivity, S/m: effective, for a P wave of 0.12 mV in II."""
-VELOCITY = 1.2
-"""m/s, effective: 0.6 to 0.7 in the wall and 1.2 or more in its bundles (Harrild & Henriquez 2000, Circ Res 87:e25)."""
-UPSTROKE = 4.0
-"""Logistic time scale of depolarisation, ms."""
-
-SINUS_NODE = (-0.25, 0.85, -0.45)
-"""Where on the right atrium activation begins: high and towards the back (unit direction from its centre)."""
-BACHMANN = (-0.55, 0.55, 0.62)
-"""Where on the left atrium it arrives, over Bachmann's bundle."""
-
-# Fibrillation: a few wavelets of 5 to 8 Hz (Petrutiu et al. 2007, Europace 9:466), slower than sinus activation.
-WAVELETS = 3
-FIBRILLATION_RATE = (5.0, 8.0)
-FIBRILLATION_VELOCITY = 0.35
-FIBRILLATION_AMPLITUDE = 25.0
-"""Swing of each wavelet's transmembrane potential, mV."""
 
 
 def atrial_points(hearts: Hearts) -> torch.Tensor:
@@ -44,7 +28,7 @@ def atrial_points(hearts: Hearts) -> torch.Tensor:
     height = 2 * level - 1
     across = torch.sqrt(1 - height**2)
     unit = torch.stack([across * torch.sin(2 * math.pi * turn), height, across * torch.cos(2 * math.pi * turn)], dim=-1)
-    shell = radius[:, :, None, None] * unit + THICKNESS * depth[:, None] * unit
+    shell = radius[:, :, None, None] * unit + P.thickness * depth[:, None] * unit
     return (atria_centres(hearts).flip(1)[:, :, None, :] + shell).flatten(1, 2)
 
 
@@ -53,7 +37,7 @@ def atrial_weights(torso: Torso, points: torch.Tensor) -> torch.Tensor:
     potential = transfer(torso, points)
     halves = []
     for half_points, half_potential in zip(points.chunk(2, dim=1), potential.chunk(2, dim=2), strict=True):
-        edges, conductance = grid_edges(half_points, SHAPE, True, CONDUCTIVITY, CONDUCTIVITY)
+        edges, conductance = grid_edges(half_points, SHAPE, True, P.conductivity, P.conductivity)
         halves.append(weights(edges, conductance, half_potential))
     return torch.cat(halves, dim=2)
 
@@ -61,8 +45,8 @@ def atrial_weights(torso: Torso, points: torch.Tensor) -> torch.Tensor:
 def atrial_activation(hearts: Hearts, points: torch.Tensor) -> torch.Tensor:
     """Sinus activation (n, nodes) in ms after the sinus node fires."""
     right, left = points.chunk(2, dim=1)
-    speed = VELOCITY * hearts.conduction[:, None]
-    sinus, bundle = _towards(right, SINUS_NODE), _towards(left, BACHMANN)
+    speed = P.velocity * hearts.conduction[:, None]
+    sinus, bundle = _towards(right, P.sinus_node), _towards(left, P.bachmann)
     delay = (bundle - sinus).norm(dim=-1) / speed
     times = torch.cat([_arc(right, sinus) / speed, delay + _arc(left, bundle) / speed], dim=1)
     return 1000 * times
@@ -72,24 +56,24 @@ def fibrillatory_waves(seed: int, subject: torch.Tensor, points: torch.Tensor, w
     """Electrode potentials (n, 9, time) in mV of fibrillating atria: wavelets cross both and drift in rate."""
     kind = {"dtype": weight.dtype, "device": weight.device}
     time = torch.arange(RAW_SAMPLING_RATE * RECORD_SECONDS, **kind) / RAW_SAMPLING_RATE
-    draws = uniform(seed, subject, "atria.fibrillation", 4 * WAVELETS).to(weight).reshape(-1, WAVELETS, 4)
-    direction = normal(seed, subject, "atria.direction", 3 * WAVELETS).to(weight).reshape(-1, WAVELETS, 3)
+    draws = uniform(seed, subject, "atria.fibrillation", 4 * P.wavelets).to(weight).reshape(-1, P.wavelets, 4)
+    direction = normal(seed, subject, "atria.direction", 3 * P.wavelets).to(weight).reshape(-1, P.wavelets, 3)
     direction = direction / direction.norm(dim=-1, keepdim=True)
-    low, high = FIBRILLATION_RATE
+    low, high = P.fibrillation_rate
     rate = low + (high - low) * draws[..., 0]
-    travel = points.to(weight) @ direction.transpose(1, 2) / FIBRILLATION_VELOCITY
+    travel = points.to(weight) @ direction.transpose(1, 2) / P.fibrillation_velocity
     phase = 2 * math.pi * (rate[:, None] * travel)
     drift = 1.5 * torch.sin(2 * math.pi * (0.2 + 0.5 * draws[..., 1:2]) * time + 6.28 * draws[..., 2:3])
     angle = 2 * math.pi * (rate[..., None] * time + draws[..., 3:4]) + drift
     # sin(angle - phase) with space and time apart, so that no (nodes, time) array is needed.
     cosine, sine = weight @ phase.cos(), weight @ phase.sin()
-    return FIBRILLATION_AMPLITUDE * (cosine @ angle.sin() - sine @ angle.cos())
+    return P.fibrillation_amplitude * (cosine @ angle.sin() - sine @ angle.cos())
 
 
 def p_wave(weight: torch.Tensor, activation: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     """Electrode potentials (n, 9, time) in mV at `time` (time,) ms after the sinus node fires."""
-    depolarised = torch.sigmoid((time - activation[:, :, None]) / UPSTROKE)
-    return AMPLITUDE * weight @ depolarised.to(weight)
+    depolarised = torch.sigmoid((time - activation[:, :, None]) / P.upstroke)
+    return SOURCE.amplitude * weight @ depolarised.to(weight)
 
 
 def _towards(points: torch.Tensor, direction: tuple[float, float, float]) -> torch.Tensor:

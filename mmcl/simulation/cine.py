@@ -13,18 +13,13 @@ import torch
 from mmcl.config import CohortConfig
 from mmcl.simulation.anatomy import Shape
 from mmcl.simulation.heart import Hearts
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
 from mmcl.simulation.scene import receive, render_scene, windows
 from mmcl.simulation.short_axis import draw_heart, heart_window, trace_borders
 
-# Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
-SLICE_DISTANCE, STACK = 10.0, 100.0  # UK Biobank protocol (Petersen 2016); least reach of a stack
-HEART_RIGHT, HEART_SD = 11.0, 5.0  # of the left ventricle right of the image's middle; spread in both directions
-HEART_UP = 0.2  # pixels up per pixel of matrix beyond 100: the heart lies high in a full field of view
-PLANNING_SD, BREATH_SD, BREATH_DEPTH_SD = 3.0, 1.3, 1.0  # error of the stack's depth; of a slice in and through plane
-SYSTOLE, SYSTOLE_PER_RATE = 0.476, -0.0021  # s; s per beat/min: Weissler 1968, aortic closure less 70 ms
-ATRIAL_SHARE, ATRIAL_PER_YEAR = 0.25, 0.006  # of filling at 60 years; absent in AF
+P = parameters("cine")
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,12 @@ def beat_phase(hearts: Hearts, frames: int) -> torch.Tensor:
     """Contraction (n, frames), 0 at end-diastole (frame 0) to 1 at end-systole, at equal steps over the RR interval."""
     beat = (60 / hearts.heart_rate)[:, None]
     time = torch.arange(frames, dtype=beat.dtype, device=beat.device) / frames * beat
-    systole = (SYSTOLE + SYSTOLE_PER_RATE * hearts.heart_rate)[:, None]
+    systole = (P.systole + P.systole_per_rate * hearts.heart_rate)[:, None]
     filling = (time - systole) / (beat - systole)
     early = (0.20 / (beat - systole)).clamp(max=0.8)
-    atrial = (ATRIAL_SHARE + ATRIAL_PER_YEAR * (hearts.people.age - 60) + 0.05 * hearts.people.hypertension)[:, None]
+    atrial = (P.atrial_share + P.atrial_per_year * (hearts.people.age - 60) + 0.05 * hearts.people.hypertension)[
+        :, None
+    ]
     atrial = torch.where(hearts.people.in_af[:, None], 0.0, atrial)
     relaxed = (1 - atrial) * _ease(filling / early) + atrial * _ease((filling - 0.72) / 0.28)
     return torch.where(time < systole, _ease((time - 0.03) / (systole - 0.03)), 1 - relaxed)
@@ -85,7 +82,7 @@ def render_cine(seed: int, hearts: Hearts, cohort: CohortConfig, middle_only: bo
 
 def slice_distance(slices: int) -> float:
     """Distance of slices in mm: the protocol's, or more where few slices must cover the ventricle."""
-    return max(SLICE_DISTANCE, STACK / slices)
+    return max(P.slice_distance, P.stack / slices)
 
 
 def _render(
@@ -98,7 +95,7 @@ def _render(
 
     x, y, jitter = _pixel_grid(seed, people, cohort, index)
     depth = (index - cohort.slices // 2).float() * slice_distance(cohort.slices)
-    plan = PLANNING_SD * normal(seed, people.subject, "planning").clamp(-2.5, 2.5).float()
+    plan = P.planning_sd * normal(seed, people.subject, "planning").clamp(-2.5, 2.5).float()
     height = (shape.length + shape.apex)[:, None] / 2 + (depth + plan + jitter) / 1000
     height = height[:, :, None].expand(n, planes, count).reshape(n, -1)
     phase = torch.gather(beat_phase(hearts, cohort.frames).float(), 1, frames)
@@ -127,13 +124,13 @@ def _pixel_grid(
     seed: int, people: People, cohort: CohortConfig, index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mm right (n, slices, columns) and up (n, slices, rows) of the ventricle's centre; depth errors (n, slices)."""
-    place = HEART_SD * normal(seed, people.subject, "place in image", 2).clamp(-2.5, 2.5)
+    place = P.heart_sd * normal(seed, people.subject, "place in image", 2).clamp(-2.5, 2.5)
     breath = normal(seed, people.subject, "breath hold", 3 * cohort.slices).clamp(-2.5, 2.5)
     breath = breath.reshape(-1, cohort.slices, 3)[:, index]
-    right = HEART_RIGHT + place[:, :1] + BREATH_SD * breath[..., 0]
-    up = HEART_UP * cohort.spacing * max(0, cohort.matrix - 100) + place[:, 1:] + BREATH_SD * breath[..., 1]
+    right = P.heart_right + place[:, :1] + P.breath_sd * breath[..., 0]
+    up = P.heart_up * cohort.spacing * max(0, cohort.matrix - 100) + place[:, 1:] + P.breath_sd * breath[..., 1]
     pixel = (torch.arange(cohort.matrix, device=index.device) - (cohort.matrix - 1) / 2) * cohort.spacing
-    depth = BREATH_DEPTH_SD * breath[..., 2]
+    depth = P.breath_depth_sd * breath[..., 2]
     return (pixel - right[..., None]).float(), (-pixel - up[..., None]).float(), depth.float()
 
 

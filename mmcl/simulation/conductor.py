@@ -13,37 +13,14 @@ from dataclasses import dataclass
 
 import torch
 
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal
 
+P = parameters("conductor")
+
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 """Order of the electrodes in every array of the forward model."""
-
-CONDUCTIVITY = 0.20
-"""Torso, S/m; mean of the tissues between heart and skin (Keller et al. 2010, IEEE Trans Biomed Eng 57:1568)."""
-
-# Effective values. Together with those so marked in `source`, `activation` and `atria` they were found by an evolution
-# search on 60 healthy hearts, for normal mean R, S, Q and T amplitudes in each lead, QRS width, QT and axis (rounded
-# from Rijnbeek et al. 2014, J Electrocardiol 47:914, and Macfarlane & Lawrie 2010, Comprehensive Electrocardiology); no
-# learned model took part.
-# Radius of the sphere in m for a body surface of 1.85 m2, its growth with body mass index (fat moves the electrodes
-# away), the chest wall that covers any heart, the sphere's centre in torso coordinates, and where the electrodes sit in
-# degrees: azimuth from the front to the left, elevation upwards.
-RADIUS = 0.151
-RADIUS_PER_BMI = 0.008
-CHEST_WALL = 0.020
-CENTRE = (0.018, -0.04, -0.016)
-AZIMUTH = (-111.0, 96.0, 68.0, -37.0, -13.0, -2.0, 18.0, 30.0, 51.0)
-ELEVATION = (30.8, 10.4, -55.2, -1.4, -2.3, -7.7, -14.3, -16.2, -19.3)
-
-# Standard deviations. Chest electrodes miss their landmarks by 1 to 3 cm, most of it up or down and shared by
-# neighbours (Wenger & Kligfield 1996, J Electrocardiol 29:179); breasts add to it. The gain stands for lungs,
-# blood and other conductivities that differ between people (Hoekema et al. 2001, IEEE Trans Biomed Eng 48:551).
-PLACEMENT_COMMON = 0.012
-PLACEMENT_SINGLE = 0.009
-PLACEMENT_LIMB = 0.02
-PLACEMENT_FEMALE = 1.3
-GAIN_SPREAD = 0.20
 
 
 @dataclass(frozen=True)
@@ -65,16 +42,16 @@ def build_torso(seed: int, people: People, muscle: torch.Tensor) -> Torso:
 
     `muscle` (n, points, 3) m is where the heart lies: a chest wall covers its outermost point.
     """
-    centre = torch.tensor(CENTRE, dtype=muscle.dtype, device=muscle.device)
+    centre = torch.tensor(P.centre, dtype=muscle.dtype, device=muscle.device)
     reach = (muscle - centre).norm(dim=-1).amax(dim=1)
     subject = people.subject
-    radius = RADIUS * torch.sqrt(people.bsa / 1.85) * (1 + RADIUS_PER_BMI * (people.bmi - 26))
-    radius = torch.maximum(radius, reach + CHEST_WALL)
+    radius = P.radius * torch.sqrt(people.bsa / 1.85) * (1 + P.radius_per_bmi * (people.bmi - 26))
+    radius = torch.maximum(radius, reach + P.chest_wall)
     error = _placement_error(seed, subject, people.female) / radius[:, None, None]
-    angles = torch.tensor([AZIMUTH, ELEVATION], dtype=radius.dtype, device=radius.device).T
+    angles = torch.tensor([P.azimuth, P.elevation], dtype=radius.dtype, device=radius.device).T
     azimuth, elevation = (torch.deg2rad(angles) + error).unbind(-1)
     unit = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
-    gain = torch.exp(GAIN_SPREAD * normal(seed, subject, "torso.gain")[:, 0])
+    gain = torch.exp(P.gain_spread * normal(seed, subject, "torso.gain")[:, 0])
     return Torso(centre, radius, radius[:, None, None] * unit, gain)
 
 
@@ -93,7 +70,7 @@ def transfer(torso: Torso, points: torch.Tensor) -> torch.Tensor:
     distance = torch.cdist(electrodes, points, compute_mode="donot_use_mm_for_euclid_dist")
     image = radius**2 - electrodes @ points.transpose(1, 2) + radius * distance
     potential = 2 / distance - torch.log(image / (2 * radius**2)) / radius
-    return torso.gain[:, None, None] * potential / (4 * math.pi * CONDUCTIVITY)
+    return torso.gain[:, None, None] * potential / (4 * math.pi * P.conductivity)
 
 
 def twelve_leads(potential: torch.Tensor) -> torch.Tensor:
@@ -113,11 +90,11 @@ def _placement_error(seed: int, subject: torch.Tensor, female: torch.Tensor) -> 
     n = len(subject)
     single = normal(seed, subject, "torso.electrodes", 18).reshape(n, 9, 2)
     common = normal(seed, subject, "torso.placement", 2)[:, None, :]
-    scale = torch.full((9, 1), PLACEMENT_SINGLE, dtype=single.dtype, device=single.device)
-    scale[:3] = PLACEMENT_LIMB
+    scale = torch.full((9, 1), P.placement_single, dtype=single.dtype, device=single.device)
+    scale[:3] = P.placement_limb
     chest = torch.ones_like(scale)
     chest[:3] = 0
     # The error shared by the six chest electrodes is mostly vertical: the wrong intercostal space.
     direction = torch.tensor([0.4, 1.0], dtype=single.dtype, device=single.device)
-    factor = torch.where(female, PLACEMENT_FEMALE, 1.0).to(single)[:, None, None]
-    return factor * (scale * single + chest * PLACEMENT_COMMON * direction * common)
+    factor = torch.where(female, P.placement_female, 1.0).to(single)[:, None, None]
+    return factor * (scale * single + chest * P.placement_common * direction * common)

@@ -17,21 +17,21 @@ from mmcl.config import LEADS, RAW_SAMPLING_RATE, RECORD_SECONDS
 from mmcl.simulation import activation, atria, recording, source
 from mmcl.simulation.conductor import Torso, build_torso, transfer, twelve_leads
 from mmcl.simulation.heart import Hearts
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal
 from mmcl.simulation.rhythm import Rhythm, sample_rhythm
+
+P = parameters("electrocardiogram")
+ACTIVATION = parameters("activation")
+SOURCE = parameters("source")
 
 CHUNK = 16
 """Subjects computed at a time; bounds the memory and changes no result."""
 
-# PR interval: mean, growth per year of age beyond 60, and spread (Rijnbeek et al. 2014, J Electrocardiol 47:914), ms.
-PR, PR_PER_YEAR, PR_SPREAD = 155.0, 0.3, 21.0
-RATE_MEMORY = 0.25
-"""Share by which one RR interval, against the mean rate, sets the next action potential (Franz et al. 1988, J Clin
-Invest 82:972)."""
 
 STEP = source.STEP
 BEFORE = 300.0
-"""ms by which the template of a beat begins before the ventricles activate: room for a PR interval."""
+"""ms by which the template of a beat begins before the ventricles activate: room for a P.pr interval."""
 QRS_START, QRS_END, T_START, T_END = -30.0, 280.0, 100.0, 800.0
 """ms after the first activation between which the QRS and the T wave are computed."""
 
@@ -102,7 +102,7 @@ def ventricular_waves(
     The QRS is on a grid from -`BEFORE` to `QRS_END`, the T wave from `T_START` to `T_END`, 2 ms apart.
     """
     weight = source.weights(mesh.edges, mesh.conductance, transfer(torso, mesh.points))
-    weight = source.AMPLITUDE * weight.float()
+    weight = SOURCE.amplitude * weight.float()
     active = activation.activate(seed, hearts, mesh)
     recovered = activation.recover(seed, hearts, mesh, active)
     count = _samples(QRS_END - QRS_START)
@@ -150,7 +150,7 @@ def _atrial_waves(
     """P wave on the QRS's grid, fibrillatory waves (0 in sinus rhythm), and the sinus node's lead in ms (n,)."""
     people = hearts.people
     weight = atria.atrial_weights(torso, points).float()
-    pr = PR + PR_PER_YEAR * (people.age - 60) + PR_SPREAD * normal(seed, people.subject, "ecg.pr")[:, 0]
+    pr = P.pr + P.pr_per_year * (people.age - 60) + P.pr_spread * normal(seed, people.subject, "ecg.pr")[:, 0]
     pr = pr.clamp(110, BEFORE - 20)
     time = torch.arange(-BEFORE, 20, STEP, device=weight.device)
     times = atria.atrial_activation(hearts, points) - pr[:, None]
@@ -165,8 +165,8 @@ def _atrial_waves(
 def _rate_shift(hearts: Hearts, rhythm: Rhythm) -> torch.Tensor:
     """ms by which each beat's T wave (n, beats) comes later than at the mean rate."""
     mean = 60 / hearts.heart_rate[:, None]
-    paced = mean + RATE_MEMORY * (rhythm.interval - mean)
-    return activation.DURATION * (paced**activation.DURATION_POWER - mean**activation.DURATION_POWER)
+    paced = mean + P.rate_memory * (rhythm.interval - mean)
+    return ACTIVATION.duration * (paced**ACTIVATION.duration_power - mean**ACTIVATION.duration_power)
 
 
 def _place(template: torch.Tensor, onset: torch.Tensor, start: float) -> torch.Tensor:

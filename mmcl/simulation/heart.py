@@ -13,9 +13,6 @@ import torch
 from mmcl.simulation import physiology
 from mmcl.simulation.anatomy import (
     BAND_EDGES,
-    RV_CENTRE,
-    RV_HALF_WIDTH,
-    RV_TIP,
     SEGMENT_ANGLE,
     SEGMENT_LEVEL,
     Shape,
@@ -31,8 +28,14 @@ from mmcl.simulation.anatomy import (
 )
 from mmcl.simulation.infarct import diseased_wall
 from mmcl.simulation.measurement import longitudinal_strain, segment_strain
-from mmcl.simulation.population import HEIGHT_MEAN, People, by_sex
+from mmcl.simulation.parameters import parameters
+from mmcl.simulation.population import People, by_sex
 from mmcl.simulation.random import normal
+
+P = parameters("heart")
+ANATOMY = parameters("anatomy")
+PHYSIOLOGY = parameters("physiology")
+POPULATION = parameters("population")
 
 __all__ = [
     "SEGMENT_ANGLE",
@@ -46,21 +49,7 @@ __all__ = [
     "wall_point",
 ]
 
-# Every constant of this module.
-# Pose in the torso (x left, y up, z anterior). Means: calibrated prototype; spreads assumed, 1.4 times the expected.
-CENTRE, CENTRE_SD = (0.045, -0.040, 0.050), (0.012, 0.015, 0.010)  # m, at a body surface of 1.85 m2
-AXIS = (0.605, -0.369, 0.796)  # base to apex, normalised below
-AZIMUTH_SD, ELEVATION_SD, ROLL_MEAN, ROLL_SD = 0.22, 0.22, 0.115, 0.20  # rad
-HORIZONTAL_PER_HABITUS, RAISED_PER_HABITUS = (
-    0.09,
-    0.006,
-)  # rad, m per unit of habitus: a stocky body lays the heart flat
-RV_WALL = 0.003  # m, thickness of the right ventricular free wall; normal 2-5 mm
 SPHERE = 0.62  # radius of the sphere of 1 m3 of blood, (3 / 4 pi)^(1/3)
-LEFT_ATRIUM, RIGHT_ATRIUM = (
-    (0.15, -0.25),
-    (-1.0, -0.35),
-)  # lateral and anterior offset in atrial radii + LV radii, effective
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,7 @@ def build_hearts(seed: int, people: People) -> Hearts:
         conduction=physiology.conduction_velocity(people, edv, score[:, 8]),
         lv_edv=edv,
         lv_esv=esv,
-        lv_mass=wall_volume(shape.length, shape.radius, shape.thickness) * 1e6 * physiology.DENSITY,
+        lv_mass=wall_volume(shape.length, shape.radius, shape.thickness) * 1e6 * PHYSIOLOGY.density,
         rv_edv=rv_edv,
         rv_esv=rv_esv,
         la_max=la_max,
@@ -173,20 +162,20 @@ def rv_point(hearts: Hearts, level: torch.Tensor, fraction: torch.Tensor, depth:
     insertion, `depth` 0 endocardium to 1 epicardium; each (points,).
     """
     shape = hearts.shape
-    width = RV_HALF_WIDTH[0] + (RV_HALF_WIDTH[1] - RV_HALF_WIDTH[0]) * level
-    angle = RV_CENTRE + width * (2 * fraction - 1)
-    level = level * RV_TIP
+    width = ANATOMY.rv_half_width[0] + (ANATOMY.rv_half_width[1] - ANATOMY.rv_half_width[0]) * level
+    angle = ANATOMY.rv_centre + width * (2 * fraction - 1)
+    level = level * ANATOMY.rv_tip
     height = height_of(shape, level, 0.0)
     points = len(level)
     cut = contours(shape, height, torch.zeros_like(height), angle)
     radius = torch.diagonal(free_wall(shape, cut, torch.zeros_like(height), angle), dim1=1, dim2=2)
-    return _place(hearts, height, radius.reshape(-1, points) + depth * RV_WALL, angle)
+    return _place(hearts, height, radius.reshape(-1, points) + depth * P.rv_wall, angle)
 
 
 def atria_centres(hearts: Hearts) -> torch.Tensor:
     """Centres (n, 2, 3) of left and right atrium, spheres of their greatest volume behind the base plane."""
     places = []
-    for volume, (lateral, anterior) in ((hearts.la_max, LEFT_ATRIUM), (hearts.ra_max, RIGHT_ATRIUM)):
+    for volume, (lateral, anterior) in ((hearts.la_max, P.left_atrium), (hearts.ra_max, P.right_atrium)):
         radius = atrial_radius(volume)
         reach = radius + hearts.shape.radius
         local = torch.stack((lateral * reach, anterior * radius, -0.9 * radius - hearts.shape.length / 2), 1)
@@ -219,19 +208,19 @@ def segment_area(hearts: Hearts, levels: int = 60, angles: int = 72) -> torch.Te
 def _pose(seed: int, people: People) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Centre (n, 3), axis (n, 3) and roll (n,) in the torso; a stocky body has a higher, more horizontal heart."""
     draw = normal(seed, people.subject, "pose", 6).clamp(-2.5, 2.5)
-    tallness = (people.height - by_sex(people.female, HEIGHT_MEAN)) / 0.065
+    tallness = (people.height - by_sex(people.female, POPULATION.height_mean)) / 0.065
     habitus = (((people.bmi - 26.5) / 4.3 - 0.5 * tallness) / 1.1).clamp(-2.5, 2.5)
-    mean = torch.tensor(CENTRE, dtype=torch.float64, device=draw.device)
-    spread = torch.tensor(CENTRE_SD, dtype=torch.float64, device=draw.device)
+    mean = torch.tensor(P.centre, dtype=torch.float64, device=draw.device)
+    spread = torch.tensor(P.centre_sd, dtype=torch.float64, device=draw.device)
     centre = (mean + spread * draw[:, :3]) * (people.bsa / 1.85).sqrt()[:, None]
-    centre[:, 1] += RAISED_PER_HABITUS * habitus
-    x, y, z = AXIS
-    azimuth = math.atan2(z, x) + AZIMUTH_SD * draw[:, 3]
+    centre[:, 1] += P.raised_per_habitus * habitus
+    x, y, z = P.axis
+    azimuth = math.atan2(z, x) + P.azimuth_sd * draw[:, 3]
     norm = math.hypot(x, y, z)
-    elevation = math.asin(y / norm) + ELEVATION_SD * draw[:, 4] + HORIZONTAL_PER_HABITUS * habitus
+    elevation = math.asin(y / norm) + P.elevation_sd * draw[:, 4] + P.horizontal_per_habitus * habitus
     flat = torch.cos(elevation)
     axis = torch.stack((flat * torch.cos(azimuth), torch.sin(elevation), flat * torch.sin(azimuth)), 1)
-    return centre, axis, ROLL_MEAN + ROLL_SD * draw[:, 5]
+    return centre, axis, P.roll_mean + P.roll_sd * draw[:, 5]
 
 
 def _place(hearts: Hearts, height: torch.Tensor, radius: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
+
+P = parameters("infarct")
 
 # Every constant of this module.
 TERRITORIES = ((1, 2, 7, 8, 13, 14), (3, 4, 9, 10, 15), (5, 6, 11, 12, 16))
@@ -15,19 +18,6 @@ TERRITORIES = ((1, 2, 7, 8, 13, 14), (3, 4, 9, 10, 15), (5, 6, 11, 12, 16))
 
 SHARED = {9: (0, 0.45), 15: (0, 0.30), 16: (0, 0.20), 3: (0, 0.10), 12: (0, 0.25), 4: (2, 0.12), 10: (2, 0.15)}
 """Segments that another artery often supplies, with its chance; directions Pereztol-Valdes 2005, JASE 18:1029."""
-
-ISCHAEMIA_ONLY, STUNNED_ONLY = (
-    0.42,
-    0.15,
-)  # shares of CAD: stenosis with a normal wall at rest; stunned without scar; assumed
-EXTENT = (0.20, 1.0)  # share of the territory that an infarct takes, uniform; assumed
-PEAK_DEPTH = (0.25, 1.0)  # transmurality in its core: subendocardial to transmural, uniform; assumed
-EDGE_DEPTH = 0.55  # transmurality at the infarct's edge relative to its core: scar narrows outwards, effective
-STUNNING = (0.15, 0.55)  # loss of viability of stunned segments; assumed
-OLD_SHARE, THINNING = (
-    0.70,
-    0.42,
-)  # old infarcts; loss of thickness of an old transmural scar: Fieno 2004, JACC 43:2124, effective
 
 
 @dataclass(frozen=True)
@@ -65,23 +55,23 @@ def diseased_wall(seed: int, people: People) -> WallDisease:
     subject = people.subject
     draw = uniform(seed, subject, "infarct", 6)
     inside = (supplied_by(seed, subject) == people.culprit[:, None]) & people.cad[:, None]
-    infarcted = draw[:, :1] >= ISCHAEMIA_ONLY + STUNNED_ONLY
-    stunned = draw[:, :1] >= ISCHAEMIA_ONLY
+    infarcted = draw[:, :1] >= P.ischaemia_only + P.stunned_only
+    stunned = draw[:, :1] >= P.ischaemia_only
 
-    extent = EXTENT[0] + (EXTENT[1] - EXTENT[0]) * draw[:, 1:2]
+    extent = P.extent[0] + (P.extent[1] - P.extent[0]) * draw[:, 1:2]
     order = uniform(seed, subject, "infarct order", 16) + _basal_sparing(subject.device)
     rank = torch.where(inside, order, torch.inf).argsort(1).argsort(1)
     position = (rank + 0.5) / inside.sum(1, keepdim=True).clamp(min=1)
     core = inside & infarcted & ((position <= extent) | (rank == 0))
 
-    depth = PEAK_DEPTH[0] + (PEAK_DEPTH[1] - PEAK_DEPTH[0]) * draw[:, 2:3]
-    towards_edge = 1 - (1 - EDGE_DEPTH) * (position / extent).clamp(0, 1)
+    depth = P.peak_depth[0] + (P.peak_depth[1] - P.peak_depth[0]) * draw[:, 2:3]
+    towards_edge = 1 - (1 - P.edge_depth) * (position / extent).clamp(0, 1)
     wobble = 1 + 0.12 * normal(seed, subject, "scar depth", 16)
     transmurality = torch.where(core, (depth * towards_edge * wobble).clamp(0.1, 1.0), 0.0)
 
-    loss = STUNNING[0] + (STUNNING[1] - STUNNING[0]) * draw[:, 3:4]
+    loss = P.stunning[0] + (P.stunning[1] - P.stunning[0]) * draw[:, 3:4]
     viability = (1 - transmurality) * torch.where(inside & stunned, 1 - loss, 1.0)
-    thinning = 1 - THINNING * transmurality * (draw[:, 4:5] < OLD_SHARE)
+    thinning = 1 - P.thinning * transmurality * (draw[:, 4:5] < P.old_share)
     return WallDisease(transmurality, viability, thinning, transmurality.mean(1))
 
 

@@ -10,22 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
 
-# Every constant of this module. Arrays hold (men, women). UKB: UK Biobank imaging visit, published summaries rounded.
-FEMALE_SHARE = 0.52  # UKB imaging cohort
-AGE_RANGE, AGE_MEAN, AGE_SD = (45.0, 80.0), 64.0, 8.0  # years, UKB imaging cohort, truncated
-HEIGHT_MEAN, HEIGHT_SD = (1.765, 1.630), (0.066, 0.061)  # m, UKB imaging cohort
-HEIGHT_PER_YEAR = -0.0010  # m per year of age: secular trend and ageing, effective
-BMI_MEAN, BMI_SD = (26.9, 26.0), (3.8, 4.6)  # kg/m2, UKB imaging cohort; log-normal
-SYSTOLIC_MEAN = (136.0, 131.0)  # mmHg at 60 years and a BMI of 26, untreated, effective
-SYSTOLIC_SD, SYSTOLIC_NOISE = 15.0, 8.0  # mmHg: usual pressure between people; one reading about it, assumed
-SYSTOLIC_PER_YEAR, SYSTOLIC_PER_BMI = 0.55, 0.9  # mmHg, effective
-HYPERTENSION_THRESHOLD, TREATMENT_EFFECT = (
-    145.0,
-    9.0,
-)  # mmHg of usual pressure, giving about 30 %; fall on drugs, effective
-DIASTOLIC = (30.0, 0.36, 6.0)  # mmHg: intercept, share of systolic, SD; effective
+P = parameters("population")
+
 
 # Log odds: intercept (set for 6, 3 and 6 % at odds of 1), then per decade from 60, male, disease, 5 units of BMI.
 CAD_RISK = {
@@ -52,10 +41,6 @@ DM_RISK = {
 }  # directions: QDiabetes, effective
 LBBB_RISK = {"intercept": -5.15, "age": 0.60, "cad": 1.10, "hypertension": 0.40}  # about 1 %, effective
 RBBB_RISK = {"intercept": -4.35, "age": 0.50, "male": 0.60, "cad": 0.40}  # about 2.5 %, effective
-
-CULPRIT_SHARE = (0.45, 0.35, 0.20)  # LAD, RCA, LCX among infarct-related arteries; usual angiographic shares, rounded
-IN_AF_SHARE = 0.40  # of AF subjects in AF at the recording, the rest paroxysmal and in sinus rhythm, assumed
-SILENT_SHARE = 0.18  # disease that no hospital record shows, assumed
 
 
 @dataclass(frozen=True)
@@ -116,20 +101,24 @@ def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, fl
     """
     if min(odds) < 0:
         raise ValueError(f"odds {odds}: expected three factors of at least 0 for CAD, AF and DM")
-    female = uniform(seed, subject, "sex")[:, 0] < FEMALE_SHARE
-    age = _truncated_normal(uniform(seed, subject, "age")[:, 0], AGE_MEAN, AGE_SD, AGE_RANGE)
+    female = uniform(seed, subject, "sex")[:, 0] < P.female_share
+    age = _truncated_normal(uniform(seed, subject, "age")[:, 0], P.age_mean, P.age_sd, P.age_range)
     body = normal(seed, subject, "body", 2).clamp(-3.2, 3.2)
-    height = by_sex(female, HEIGHT_MEAN) + HEIGHT_PER_YEAR * (age - AGE_MEAN) + by_sex(female, HEIGHT_SD) * body[:, 0]
-    bmi = log_normal(by_sex(female, BMI_MEAN), by_sex(female, BMI_SD), body[:, 1])
+    height = (
+        by_sex(female, P.height_mean)
+        + P.height_per_year * (age - P.age_mean)
+        + by_sex(female, P.height_sd) * body[:, 0]
+    )
+    bmi = log_normal(by_sex(female, P.bmi_mean), by_sex(female, P.bmi_sd), body[:, 1])
     weight = bmi * height**2
     bsa = 0.007184 * weight**0.425 * (100 * height) ** 0.725
 
     pressure = normal(seed, subject, "blood pressure", 3)
-    usual = by_sex(female, SYSTOLIC_MEAN) + SYSTOLIC_PER_YEAR * (age - 60) + SYSTOLIC_PER_BMI * (bmi - 26)
-    usual = usual + SYSTOLIC_SD * pressure[:, 0]
-    hypertension = usual > HYPERTENSION_THRESHOLD
-    systolic = (usual - TREATMENT_EFFECT * hypertension + SYSTOLIC_NOISE * pressure[:, 1]).clamp(85, 220)
-    diastolic = (DIASTOLIC[0] + DIASTOLIC[1] * systolic + DIASTOLIC[2] * pressure[:, 2]).clamp(45, 125)
+    usual = by_sex(female, P.systolic_mean) + P.systolic_per_year * (age - 60) + P.systolic_per_bmi * (bmi - 26)
+    usual = usual + P.systolic_sd * pressure[:, 0]
+    hypertension = usual > P.hypertension_threshold
+    systolic = (usual - P.treatment_effect * hypertension + P.systolic_noise * pressure[:, 1]).clamp(85, 220)
+    diastolic = (P.diastolic[0] + P.diastolic[1] * systolic + P.diastolic[2] * pressure[:, 2]).clamp(45, 125)
 
     factors = {"age": (age - 60) / 10, "male": ~female, "hypertension": hypertension, "bmi": (bmi - 26) / 5}
     chance = uniform(seed, subject, "disease", 5)
@@ -142,8 +131,8 @@ def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, fl
     rbbb = (chance[:, 4] < _risk(RBBB_RISK, factors)) & ~lbbb
 
     artery = uniform(seed, subject, "culprit")[:, 0]
-    culprit = (artery > CULPRIT_SHARE[0]).long() + (artery > CULPRIT_SHARE[0] + CULPRIT_SHARE[1]).long()
-    silent = (uniform(seed, subject, "silent", 3) < SILENT_SHARE) & torch.stack((cad, af, dm), 1)
+    culprit = (artery > P.culprit_share[0]).long() + (artery > P.culprit_share[0] + P.culprit_share[1]).long()
+    silent = (uniform(seed, subject, "silent", 3) < P.silent_share) & torch.stack((cad, af, dm), 1)
     return People(
         subject=subject,
         female=female,
@@ -157,7 +146,7 @@ def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, fl
         cad=cad,
         af=af,
         dm=dm,
-        in_af=af & (uniform(seed, subject, "rhythm at recording")[:, 0] < IN_AF_SHARE),
+        in_af=af & (uniform(seed, subject, "rhythm at recording")[:, 0] < P.in_af_share),
         lbbb=lbbb,
         rbbb=rbbb,
         culprit=torch.where(cad, culprit, -1),

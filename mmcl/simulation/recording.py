@@ -9,22 +9,11 @@ from __future__ import annotations
 import torch
 
 from mmcl.config import RAW_SAMPLING_RATE
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
 
-# Medians over recordings and log-normal spread, millivolt (root mean square at one electrode): quiet resting
-# recordings of clinical quality, such as those of PTB-XL (Wagner et al. 2020, Sci Data 7:154). Effective values.
-WANDER, WANDER_SPREAD = 0.030, 0.6
-BREATHING_WANDER = 0.025
-MUSCLE, MUSCLE_SPREAD = 0.008, 0.6
-MAINS, MAINS_SPREAD = 0.003, 1.0
-MAINS_FREQUENCY = 50.0
-BREATHING_DEPTH = 0.03
-"""Share by which breathing moves the amplitude at an electrode (standard deviation over electrodes)."""
+P = parameters("recording")
 
-MOTION_CHANCE, MOTION_SIZE = 0.10, 0.25
-LEAD_OFF_CHANCE = 0.012
-LEAD_OFF_PICKUP = 30.0
-"""How much more mains an electrode without contact picks up than its neighbours."""
 
 WANDER_COMPONENTS = 6
 
@@ -32,7 +21,7 @@ WANDER_COMPONENTS = 6
 def modulate(seed: int, subject: torch.Tensor, potential: torch.Tensor, breathing: torch.Tensor) -> torch.Tensor:
     """Potentials (n, 9, time) as breathing turns and moves the heart; `breathing` (n, 2) is rate in Hz and phase."""
     wave = _breath(potential, breathing)
-    depth = BREATHING_DEPTH * normal(seed, subject, "recording.depth", potential.shape[1])
+    depth = P.breathing_depth * normal(seed, subject, "recording.depth", potential.shape[1])
     return potential * (1 + depth[:, :, None].to(potential) * wave[:, None, :])
 
 
@@ -61,17 +50,17 @@ def _breath(potential: torch.Tensor, breathing: torch.Tensor) -> torch.Tensor:
 def _wander(seed: int, subject: torch.Tensor, potential: torch.Tensor, breathing: torch.Tensor) -> torch.Tensor:
     """Baseline: breathing, and slow components of 0.05 to 0.6 Hz whose power falls with frequency."""
     n, electrodes, _ = potential.shape
-    level = torch.exp(WANDER_SPREAD * normal(seed, subject, "recording.wander", 1 + electrodes))
+    level = torch.exp(P.wander_spread * normal(seed, subject, "recording.wander", 1 + electrodes))
     level = (level[:, :1] * level[:, 1:].sqrt()).to(potential)
     draws = uniform(seed, subject, "recording.drift", WANDER_COMPONENTS * (1 + electrodes)).to(potential)
     rate = 0.05 * 12 ** draws[:, :WANDER_COMPONENTS]
     phase = 2 * torch.pi * draws[:, WANDER_COMPONENTS:].reshape(n, electrodes, WANDER_COMPONENTS)
     angle = 2 * torch.pi * rate[:, :, None] * _clock(potential)
-    size = WANDER * (0.2 / rate).sqrt() * (2 / WANDER_COMPONENTS) ** 0.5
+    size = P.wander * (0.2 / rate).sqrt() * (2 / WANDER_COMPONENTS) ** 0.5
     # sin(a + b) = sin a cos b + cos a sin b: waves are shared, phases belong to electrodes.
     slow = (size[:, None] * phase.cos()) @ angle.sin() + (size[:, None] * phase.sin()) @ angle.cos()
     share = normal(seed, subject, "recording.breathing", electrodes).to(potential)
-    breath = BREATHING_WANDER * share[:, :, None] * _breath(potential, breathing)[:, None]
+    breath = P.breathing_wander * share[:, :, None] * _breath(potential, breathing)[:, None]
     return level[:, :, None] * (slow + breath)
 
 
@@ -87,8 +76,8 @@ def _muscle(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> torch.
     pairs = white[..., 1:] + white[..., :-1]
     # Taps -1 -1 2 2 -1 -1; white noise of variance 1/12 comes out with variance 1.
     filtered = 2 * pairs[..., 2:-2] - pairs[..., :-4] - pairs[..., 4:]
-    tone = torch.exp(MUSCLE_SPREAD * normal(seed, subject, "recording.tone", 1 + electrodes))
-    level = (MUSCLE * tone[:, :1] * tone[:, 1:].sqrt()).to(potential)
+    tone = torch.exp(P.muscle_spread * normal(seed, subject, "recording.tone", 1 + electrodes))
+    level = (P.muscle * tone[:, :1] * tone[:, 1:].sqrt()).to(potential)
     limb = torch.ones(electrodes, dtype=potential.dtype, device=potential.device)
     limb[:3] = 1.4
     return (level * limb)[:, :, None] * filtered
@@ -96,10 +85,10 @@ def _muscle(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> torch.
 
 def _mains(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> torch.Tensor:
     electrodes = potential.shape[1]
-    level = MAINS * torch.exp(MAINS_SPREAD * normal(seed, subject, "recording.mains"))
+    level = P.mains * torch.exp(P.mains_spread * normal(seed, subject, "recording.mains"))
     share = normal(seed, subject, "recording.pickup", 2 * electrodes)
     weight = (level * share).to(potential)
-    angle = 2 * torch.pi * MAINS_FREQUENCY * _clock(potential)
+    angle = 2 * torch.pi * P.mains_frequency * _clock(potential)
     return weight[:, :electrodes, None] * angle.sin() + weight[:, electrodes:, None] * angle.cos()
 
 
@@ -110,9 +99,9 @@ def _motion(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> torch.
     start = draws[:, 1] * time / RAW_SAMPLING_RATE
     since = _clock(potential) - start[:, None]
     shape = torch.sigmoid(since / 0.04) * torch.exp(-since.clamp(min=0) / (0.3 + 1.2 * draws[:, 2:3]))
-    size = MOTION_SIZE * normal(seed, subject, "recording.motion-size")[:, 0].to(potential)
+    size = P.motion_size * normal(seed, subject, "recording.motion-size")[:, 0].to(potential)
     which = torch.nn.functional.one_hot((draws[:, 3] * electrodes).long().clamp(max=electrodes - 1), electrodes)
-    happens = (draws[:, 0] < MOTION_CHANCE).to(potential)
+    happens = (draws[:, 0] < P.motion_chance).to(potential)
     return (which * (happens * size)[:, None])[:, :, None] * shape[:, None]
 
 
@@ -124,8 +113,8 @@ def _lead_off(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> tupl
     n, electrodes, time = potential.shape
     draws = uniform(seed, subject, "recording.lead-off", 3).to(potential)
     chest = 3 + (draws[:, 1] * (electrodes - 3)).long().clamp(max=electrodes - 4)
-    which = torch.nn.functional.one_hot(chest, electrodes).bool() & (draws[:, :1] < LEAD_OFF_CHANCE)
+    which = torch.nn.functional.one_hot(chest, electrodes).bool() & (draws[:, :1] < P.lead_off_chance)
     # Half of them are off from the start, the others come off on the way.
     start = (2 * draws[:, 2] - 1).clamp(min=0) * time / RAW_SAMPLING_RATE
     off = which[:, :, None] & (_clock(potential) >= start[:, None])[:, None]
-    return off, torch.where(off, LEAD_OFF_PICKUP, 1.0).to(potential)
+    return off, torch.where(off, P.lead_off_pickup, 1.0).to(potential)

@@ -7,25 +7,16 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.config import RECORD_SECONDS
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
 
-# Short-term variability of a resting adult: respiratory and low-frequency (0.1 Hz) swings of the RR interval
-# (Task Force 1996, Circulation 93:1043), smaller with age (Umetani et al. 1998, JACC 31:593). Seconds, for 60 years.
-RESPIRATORY_SPREAD = 0.020
-LOW_FREQUENCY_SPREAD = 0.018
-IRREGULAR_SPREAD = 0.006
-AGE_SLOPE = -0.015
-BREATHING_RATE = 0.25
-BREATHING_SPREAD = 0.04
+P = parameters("rhythm")
 
-# Atrial fibrillation: RR intervals near independent, right-skewed (Bootsma et al. 1970, Circulation 41:783).
-FIBRILLATION_SPREAD = 0.20
-SHORTEST_INTERVAL = 0.33
 
 HISTORY = 2.5
 """Seconds before the recording at which the series begins, so that waves of earlier beats reach into it."""
 
-BEATS = int((RECORD_SECONDS + HISTORY) / SHORTEST_INTERVAL) + 3
+BEATS = int((RECORD_SECONDS + HISTORY) / P.shortest_interval) + 3
 """Beats drawn for every subject: enough for the shortest intervals throughout."""
 
 
@@ -51,25 +42,25 @@ def sample_rhythm(
     """
     breathing = torch.stack(
         [
-            BREATHING_RATE + BREATHING_SPREAD * normal(seed, subject, "rhythm.breathing")[:, 0],
+            P.breathing_rate + P.breathing_spread * normal(seed, subject, "rhythm.breathing")[:, 0],
             2 * torch.pi * uniform(seed, subject, "rhythm.phase")[:, 0],
         ],
         dim=1,
     )
     breathing[:, 0].clamp_(0.12, 0.40)
     mean = 60 / heart_rate
-    vagal = torch.exp(AGE_SLOPE * (age - 60) + 0.35 * normal(seed, subject, "rhythm.vagal")[:, 0])
+    vagal = torch.exp(P.age_slope * (age - 60) + 0.35 * normal(seed, subject, "rhythm.vagal")[:, 0])
     slow_phase = 2 * torch.pi * uniform(seed, subject, "rhythm.slow")[:, 0]
     jitter = normal(seed, subject, "rhythm.jitter", BEATS)
-    spread = FIBRILLATION_SPREAD * torch.exp(0.2 * normal(seed, subject, "rhythm.fibrillation")[:, 0])
+    spread = P.fibrillation_spread * torch.exp(0.2 * normal(seed, subject, "rhythm.fibrillation")[:, 0])
     irregular = mean[:, None] * torch.exp(spread[:, None] * jitter - spread[:, None] ** 2 / 2)
     time = mean * uniform(seed, subject, "rhythm.start")[:, 0] - HISTORY - mean
     onset, interval = [], []
     for beat in range(BEATS):
-        swing = RESPIRATORY_SPREAD * torch.sin(2 * torch.pi * breathing[:, 0] * time + breathing[:, 1])
-        swing = swing + LOW_FREQUENCY_SPREAD * torch.sin(2 * torch.pi * 0.1 * time + slow_phase)
-        regular = mean + vagal * mean * (1.414 * swing + IRREGULAR_SPREAD * jitter[:, beat])
-        step = torch.where(in_af, irregular[:, beat], regular).clamp(min=SHORTEST_INTERVAL)
+        swing = P.respiratory_spread * torch.sin(2 * torch.pi * breathing[:, 0] * time + breathing[:, 1])
+        swing = swing + P.low_frequency_spread * torch.sin(2 * torch.pi * 0.1 * time + slow_phase)
+        regular = mean + vagal * mean * (1.414 * swing + P.irregular_spread * jitter[:, beat])
+        step = torch.where(in_af, irregular[:, beat], regular).clamp(min=P.shortest_interval)
         time = time + step
         onset.append(time)
         interval.append(step)

@@ -10,24 +10,14 @@ from functools import cache
 
 import torch
 
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
 
-# Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
-FAT, MUSCLE, LIVER, ABDOMEN, LUNG, AIR = 0.84, 0.20, 0.24, 0.44, 0.05, 0.01  # signals
-WALL_LEFT, WALL_LEFT_SD, WALL_NEARER = 89.0, 6.0, 1.5  # ventricle's centre to inner chest wall; nearer per cm to apex
-CHEST_SEMI_AXES = (150.0, 172.0)  # of the elliptic cut through the trunk
-CHEST_MUSCLE, CHEST_FAT, FAT_PER_BMI = 11.0, 12.0, 1.0  # thickness; more fat per unit of BMI over 24
-DIAPHRAGM_GAP, DIAPHRAGM_SD, DIAPHRAGM_CURVE = 4.0, 3.5, 0.0022  # below the left ventricle; curvature per mm
-DIAPHRAGM_RISE = 1.1  # towards the apex, mm per cm of slice position
-AORTA, AORTA_RADIUS, AORTA_BLOOD, AORTA_DEPTH = (50.0, -46.0), 11.0, 0.66, 15.0  # descending; seen up to this depth
-EDGE = 2.4  # width of the transition between tissues
+P = parameters("scene")
+
 TEXTURE_SIDE = 512  # pixels of the periodic texture and noise banks
 TEXTURES = {"fine": 1.2, "coarse": 5.0, "noise": 0.45, "trabeculae": 2.5, "fat": 6.0}  # smoothing in pixels
-SHADING, SHADING_SD = 0.27, 0.12  # fall of signal over 100 mm from the surface coil in front
-NOISE, NOISE_RANGE = 0.022, (0.7, 1.9)  # SD relative to full scale; range of a factor per subject
-GAIN_RANGE = (0.84, 1.08)
-BANDING_SHARE, GHOST_SHARE = 0.06, 0.05  # subjects with an off-resonance band, with respiratory ghosts; assumed
 
 
 def windows(texture: str, offset: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -93,34 +83,34 @@ def render_scene(
     x, y, depth = x[..., None, :], y[..., None], depth[:, None, None]
 
     vessels = (coarse - 1.0).clamp(0, 1.2) * (0.4 + (fine - 0.5).clamp(0, 2))
-    signal = LUNG * (1 + 0.25 * fine + 0.4 * coarse).clamp(min=0.2) + 0.2 * vessels
-    aorta = AORTA_RADIUS - ((x - AORTA[0] - 6 * draw[:, 6]) ** 2 + (y - AORTA[1] - 5 * draw[:, 7]) ** 2).sqrt()
-    present = (depth < AORTA_DEPTH).float()
-    signal = torch.lerp(signal, torch.full_like(signal, MUSCLE), _cover(aorta + 2.5) * present)
-    signal = torch.lerp(signal, AORTA_BLOOD * (1 + 0.05 * fine), _cover(aorta) * present)
+    signal = P.lung * (1 + 0.25 * fine + 0.4 * coarse).clamp(min=0.2) + 0.2 * vessels
+    aorta = P.aorta_radius - ((x - P.aorta[0] - 6 * draw[:, 6]) ** 2 + (y - P.aorta[1] - 5 * draw[:, 7]) ** 2).sqrt()
+    present = (depth < P.aorta_depth).float()
+    signal = torch.lerp(signal, torch.full_like(signal, P.muscle), _cover(aorta + 2.5) * present)
+    signal = torch.lerp(signal, P.aorta_blood * (1 + 0.05 * fine), _cover(aorta) * present)
 
-    surface = DIAPHRAGM_RISE * depth / 10 - size[:, None, None, None] - DIAPHRAGM_GAP - DIAPHRAGM_SD * draw[:, 0]
-    surface = surface - DIAPHRAGM_CURVE * (1 + 0.3 * draw[:, 1]) * (x + 5 - 15 * draw[:, 2]) ** 2 + 2 * coarse
+    surface = P.diaphragm_rise * depth / 10 - size[:, None, None, None] - P.diaphragm_gap - P.diaphragm_sd * draw[:, 0]
+    surface = surface - P.diaphragm_curve * (1 + 0.3 * draw[:, 1]) * (x + 5 - 15 * draw[:, 2]) ** 2 + 2 * coarse
     below = _cover(surface - y)
-    liver = LIVER * (1 + 0.06 * fine + 0.10 * coarse) - 0.12 * (coarse - 0.8).clamp(0, 1)
-    abdomen = ABDOMEN * (1 + 0.22 * draw[:, 3]) * (1 + 0.06 * fine + 0.25 * coarse)
+    liver = P.liver * (1 + 0.06 * fine + 0.10 * coarse) - 0.12 * (coarse - 0.8).clamp(0, 1)
+    abdomen = P.abdomen * (1 + 0.22 * draw[:, 3]) * (1 + 0.06 * fine + 0.25 * coarse)
     border = x - 22 - 14 * draw[:, 4] + 0.5 * (y - surface) + 7 * coarse
     organ = torch.lerp(liver, abdomen, _cover(border))
-    organ = torch.lerp(organ, torch.full_like(organ, 0.75 * FAT), _cover(3.0 - border.abs() + 1.5 * coarse))
+    organ = torch.lerp(organ, torch.full_like(organ, 0.75 * P.fat), _cover(3.0 - border.abs() + 1.5 * coarse))
     signal = torch.lerp(signal, organ, below)
     line = below * _cover(y - surface + 2.0 + 1.5 * coarse)
-    signal = signal + (0.7 * FAT - signal) * line * (0.5 + 0.5 * torch.tanh(2 * coarse))
+    signal = signal + (0.7 * P.fat - signal) * line * (0.5 + 0.5 * torch.tanh(2 * coarse))
 
     bmi = people.bmi.float()[:, None, None, None]
-    inner = WALL_LEFT + WALL_LEFT_SD * draw[:, 5] - WALL_NEARER * depth / 10
-    wide, tall = CHEST_SEMI_AXES
+    inner = P.wall_left + P.wall_left_sd * draw[:, 5] - P.wall_nearer * depth / 10
+    wide, tall = P.chest_semi_axes
     radius = (((x + inner - wide) / wide) ** 2 + ((y - 10) / tall) ** 2).sqrt()
     outside = (radius - 1) * wide + 0.8 * coarse
-    fat = CHEST_MUSCLE + CHEST_FAT + FAT_PER_BMI * (bmi - 24).clamp(-6, 15)
-    muscle = MUSCLE * (1 + 0.10 * fine) + 0.4 * (coarse - 0.6).clamp(0, 1)
+    fat = P.chest_muscle + P.chest_fat + P.fat_per_bmi * (bmi - 24).clamp(-6, 15)
+    muscle = P.muscle * (1 + 0.10 * fine) + 0.4 * (coarse - 0.6).clamp(0, 1)
     signal = torch.lerp(signal, muscle, _cover(outside))
-    signal = torch.lerp(signal, FAT * (1 + 0.03 * fine), _cover(outside - CHEST_MUSCLE))
-    return torch.lerp(signal, torch.full_like(signal, AIR), _cover(outside - fat))
+    signal = torch.lerp(signal, P.fat * (1 + 0.03 * fine), _cover(outside - P.chest_muscle))
+    return torch.lerp(signal, torch.full_like(signal, P.air), _cover(outside - fat))
 
 
 def receive(
@@ -134,18 +124,21 @@ def receive(
     rows, columns = signal.shape[-2:]
     draw = normal(seed, people.subject, "receiver", 4).clamp(-2.5, 2.5).float()[:, :, None, None, None]
     chance = uniform(seed, people.subject, "artefact", 8).float()
-    slope = (SHADING + SHADING_SD * draw[:, 0]) / 100
+    slope = (P.shading + P.shading_sd * draw[:, 0]) / 100
     tilt = 0.3 * draw[:, 1]
     shading = 1 - slope * (x[..., None, :] - tilt * y[..., None])
-    banded = chance[:, 0] < BANDING_SHARE
+    banded = chance[:, 0] < P.banding_share
     if banded.any():
         shading[banded] *= _banding(chance[banded], x[banded], y[banded])
-    gain = GAIN_RANGE[0] + (GAIN_RANGE[1] - GAIN_RANGE[0]) * chance[:, 1]
+    gain = P.gain_range[0] + (P.gain_range[1] - P.gain_range[0]) * chance[:, 1]
     signal *= (shading.clamp(0.35, 1.7) * gain[:, None, None, None])[:, :, None]
-    for k in torch.nonzero(chance[:, 2] < GHOST_SHARE).flatten().tolist():
+    for k in torch.nonzero(chance[:, 2] < P.ghost_share).flatten().tolist():
         shift = rows // 3 + int(chance[k, 3] * rows / 4)
         signal[k] += (0.05 + 0.10 * chance[k, 4]) * signal[k].roll(shift, dims=-2)
-    sigma = NOISE * (NOISE_RANGE[0] + (NOISE_RANGE[1] - NOISE_RANGE[0]) * chance[:, 5] ** 2)[:, None, None, None, None]
+    sigma = (
+        P.noise
+        * (P.noise_range[0] + (P.noise_range[1] - P.noise_range[0]) * chance[:, 5] ** 2)[:, None, None, None, None]
+    )
     in_phase, quadrature = (windows("noise", noise_offset[..., k], rows, columns) for k in (0, 1))
     in_phase.mul_(sigma).add_(signal)
     quadrature.mul_(sigma)
@@ -163,4 +156,4 @@ def _banding(chance: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Te
 
 def _cover(distance: torch.Tensor) -> torch.Tensor:
     """Share of a pixel that lies inside, from the distance (mm) past an edge."""
-    return (distance / EDGE + 0.5).clamp(0, 1)
+    return (distance / P.edge + 0.5).clamp(0, 1)

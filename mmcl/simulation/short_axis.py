@@ -7,22 +7,18 @@ from dataclasses import dataclass
 
 import torch
 
-from mmcl.simulation.anatomy import EQUATOR, Shape, across_levels, contours, free_wall, profile, segment_rings
-from mmcl.simulation.heart import RV_WALL, Hearts
+from mmcl.simulation.anatomy import Shape, across_levels, contours, free_wall, profile, segment_rings
+from mmcl.simulation.heart import Hearts
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.scene import FAT, ring
+from mmcl.simulation.scene import ring
 
-# Every constant of this module; effective, by eye against balanced SSFP cine, unless said. Lengths in mm.
-BLOOD, RV_BLOOD, MYOCARDIUM = 0.76, 0.66, 0.21  # signals
+P = parameters("short_axis")
+ANATOMY = parameters("anatomy")
+HEART = parameters("heart")
+SCENE = parameters("scene")
+
 ANGLES = 256  # samples of each border
-BLUR, SLICE_THICKNESS = 2.4, 8.0  # width over which an edge spreads in plane; thickness by protocol (Petersen 2016)
-ATRIAL_WALL = 2.0  # above the base plane
-FAT_LAYER, FAT_GROOVE, FAT_GROWTH = 0.9, 6.0, 0.10  # epicardial fat: all around, in the grooves; growth per unit of BMI
-GROOVES = (math.radians(112), math.radians(257))  # anterior and inferior interventricular groove
-PAPILLARY_ANGLE = (math.radians(48), math.radians(285))  # anterolateral, posteromedial
-PAPILLARY_RADIUS, PAPILLARY_PLACE = 5.0, 0.68  # mm; share of the cavity's radius
-TRABECULA, RV_TRABECULA = 1.5, 3.0  # depth of the ragged borders of blood
-LEAST_SCAR = 0.08  # transmurality that is labelled
 
 
 @dataclass(frozen=True)
@@ -58,27 +54,27 @@ def trace_borders(
     cut = contours(shape, height, phase, angle)
     endo, epi, rv = (1000 * radius for radius in (cut.endo, cut.epi, free_wall(shape, cut, phase, angle)))
     # Above the base plane lies the left atrium, whose wall is thin.
-    epi = torch.where(cut.level[..., None] < 0, torch.minimum(epi, endo + ATRIAL_WALL), epi)
-    wall = torch.maximum(rv + 1000 * RV_WALL * ((rv - epi) / 3).clamp(0, 1), epi)
+    epi = torch.where(cut.level[..., None] < 0, torch.minimum(epi, endo + P.atrial_wall), epi)
+    wall = torch.maximum(rv + 1000 * HEART.rv_wall * ((rv - epi) / 3).clamp(0, 1), epi)
 
     draw = uniform(seed, hearts.people.subject, "trabeculae", 128).reshape(-1, 64, 2)[:, index]
     ragged = ring("trabeculae", draw, angle, 36)
     ragged = ragged.repeat_interleave(height.shape[1] // len(index), 1)
     level = cut.level.clamp(0, 1)[..., None]
     left, right = ragged[:, :, 0], ragged[:, :, 1]
-    blood = endo - TRABECULA * (0.4 + 1.2 * level) * (left + 0.4).clamp(0, 2.5) * (endo / 15).clamp(max=1)
-    rv_blood = rv - RV_TRABECULA * (right - 0.3).clamp(0, 2) * ((rv - epi) / 15).clamp(0, 1)
+    blood = endo - P.trabecula * (0.4 + 1.2 * level) * (left + 0.4).clamp(0, 2.5) * (endo / 15).clamp(max=1)
+    rv_blood = rv - P.rv_trabecula * (right - 0.3).clamp(0, 2) * ((rv - epi) / 15).clamp(0, 1)
 
-    groove = sum(torch.exp(10 * (torch.cos(angle - place) - 1)) for place in GROOVES)
-    amount = (1 + FAT_GROWTH * (hearts.people.bmi - 26)).clamp(0.3, 2.5).float()[:, None, None]
+    groove = sum(torch.exp(10 * (torch.cos(angle - place) - 1)) for place in P.grooves)
+    amount = (1 + P.fat_growth * (hearts.people.bmi - 26)).clamp(0.3, 2.5).float()[:, None, None]
     smooth = ring("fat", draw[..., 0], angle, 24)
     smooth = smooth.repeat_interleave(height.shape[1] // len(index), 1)
-    outer = wall + amount * (FAT_LAYER * (1 + smooth).clamp(min=0) + FAT_GROOVE * groove * (1.2 - level))
+    outer = wall + amount * (P.fat_layer * (1 + smooth).clamp(min=0) + P.fat_groove * groove * (1.2 - level))
     depth = across_levels(segment_rings(hearts.transmurality.float(), angle), cut.level.clamp(0, 1))
     return Borders(
         blood=blood,
         endo=endo,
-        scar=torch.where(depth > LEAST_SCAR, endo + depth * (epi - endo), 0.0),
+        scar=torch.where(depth > P.least_scar, endo + depth * (epi - endo), 0.0),
         epi=epi,
         rv_blood=rv_blood,
         rv=rv,
@@ -130,30 +126,30 @@ def draw_heart(
     def per_plane(values: torch.Tensor) -> torch.Tensor:
         return values.reshape(n, slices, frames, 1, 1)
 
-    sharpness = 1 / per_plane((BLUR**2 + borders.blur**2).sqrt())
+    sharpness = 1 / per_plane((P.blur**2 + borders.blur**2).sqrt())
 
     def inside(limit: torch.Tensor) -> torch.Tensor:
         return limit.sub_(radius).mul_(sharpness).add_(0.5).clamp_(0, 1)
 
     texture = texture[:, :, None]
-    muscle = MYOCARDIUM * (1 + 0.09 * texture)
+    muscle = P.myocardium * (1 + 0.09 * texture)
     epi = border(borders.epi)
     cavity, free = border(borders.endo) > radius, border(borders.rv) > radius
     labels = free.to(torch.uint8) + (epi > radius).to(torch.uint8) + cavity.to(torch.uint8)
-    scarred = (hearts.transmurality > LEAST_SCAR).any(1)
+    scarred = (hearts.transmurality > P.least_scar).any(1)
     if scarred.any():
         within = border(borders.scar)[scarred] > radius[scarred]
         labels[scarred] += 2 * (within & (labels[scarred] == 2)).to(torch.uint8)
     labels *= (per_plane(borders.level) >= 0).to(torch.uint8)
 
     left = inside(epi)
-    signal = torch.lerp(signal, torch.full_like(texture, FAT), inside(border(borders.outer)))
+    signal = torch.lerp(signal, torch.full_like(texture, SCENE.fat), inside(border(borders.outer)))
     signal.lerp_(muscle.expand_as(signal), inside(border(borders.wall)))
     right = inside(border(borders.rv_blood)).mul_(1 - left)
-    signal.lerp_((RV_BLOOD * (1 + 0.05 * texture)).expand_as(signal), right)
+    signal.lerp_((P.rv_blood * (1 + 0.05 * texture)).expand_as(signal), right)
     blood = inside(border(borders.blood))
     blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle)
-    signal.lerp_((BLOOD * (1 + 0.04 * texture)).expand_as(signal), blood)
+    signal.lerp_((P.blood * (1 + 0.04 * texture)).expand_as(signal), blood)
     return signal, labels
 
 
@@ -165,21 +161,21 @@ def _without_papillaries(
     draw = draw.reshape(-1, 2, 3, 1, 1, 1, 1)
     wall = per_plane(borders.endo.mean(-1))
     share = None
-    for k, place in enumerate(PAPILLARY_ANGLE):
+    for k, place in enumerate(P.papillary_angle):
         turn, girth, reach = (draw[:, k, m] for m in range(3))
-        size = per_plane(borders.papillary) * torch.minimum(PAPILLARY_RADIUS * (1 + 0.15 * girth), 0.25 * wall)
-        distance = (PAPILLARY_PLACE + 0.05 * reach) * wall
+        size = per_plane(borders.papillary) * torch.minimum(P.papillary_radius * (1 + 0.15 * girth), 0.25 * wall)
+        distance = (P.papillary_place + 0.05 * reach) * wall
         # Squared distance from the muscle's centre, by the law of cosines.
         apart = torch.addcmul(radius**2, radius * torch.cos(angle - place - 0.15 * turn), -2 * distance)
-        free = apart.add_(distance**2 - size**2).mul_(1 / (2 * BLUR * size).clamp(min=0.1)).add_(0.5).clamp_(0, 1)
+        free = apart.add_(distance**2 - size**2).mul_(1 / (2 * P.blur * size).clamp(min=0.1)).add_(0.5).clamp_(0, 1)
         share = free if share is None else share.mul_(free)
     return share
 
 
 def _slant(shape: Shape, level: torch.Tensor) -> torch.Tensor:
     """Width in mm (n, planes) over which a slanting wall blurs its border through the slice's thickness."""
-    slope = (level - EQUATOR) / (1 - EQUATOR) ** 2 / profile(level).clamp(min=0.15)
-    return (shape.radius / shape.length)[:, None] * slope.abs().clamp(max=3) * SLICE_THICKNESS * 0.6
+    slope = (level - ANATOMY.equator) / (1 - ANATOMY.equator) ** 2 / profile(level).clamp(min=0.15)
+    return (shape.radius / shape.length)[:, None] * slope.abs().clamp(max=3) * P.slice_thickness * 0.6
 
 
 def _angles(like: torch.Tensor) -> torch.Tensor:

@@ -17,25 +17,17 @@ import torch
 from mmcl.config import RAW_SAMPLING_RATE
 from mmcl.simulation.anatomy import interpolate
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
+from mmcl.simulation.parameters import parameters
+
+P = parameters("source")
 
 LEFT = (9, 24, 4)
 """Nodes of the left ventricle from base to apex, around, and from endocardium to epicardium: 54 a segment."""
 RIGHT = (6, 8, 2)
 """Nodes of the right ventricular free wall, the same way."""
-RIGHT_THICKNESS, RIGHT_SHARE = 0.0035, 0.24
-"""Thickness of its wall in m, and conductivity over that of the left: trabeculae and opposed fronts in a thin wall,
-which this mesh does not resolve, cancel much of what it could drive (effective)."""
 
 STEP = 1000 / RAW_SAMPLING_RATE
 """Grid of time, ms."""
-AMPLITUDE = 100.0
-"""Action potential, mV."""
-CONDUCTIVITY_TRANSMURAL, CONDUCTIVITY_ALONG = 0.086, 0.121
-"""Effective intracellular conductivity, S/m, across the wall and along it (measured: 0.02 to 0.3, Roth 1997, IEEE Trans
-Biomed Eng 44:326)."""
-
-UPSTROKE, RECOVERY, RECOVERY_SKEW = 3.8, 23.2, 0.43
-"""Logistic time scales in ms, and the exponent below 1 that makes recovery begin slowly and end fast."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +55,9 @@ def build_mesh(hearts: Hearts) -> Mesh:
     # Level by level: the geometry cuts every level at every angle it is given.
     rows = zip(*(values.chunk(RIGHT[0]) for values in (rv_level, rv_turn, rv_depth)), strict=True)
     right = torch.cat([rv_point(hearts, *row) for row in rows], dim=1)
-    sigma = CONDUCTIVITY_TRANSMURAL, CONDUCTIVITY_ALONG
+    sigma = P.conductivity_transmural, P.conductivity_along
     left_edges, left_conductance = grid_edges(left, LEFT, True, *sigma)
-    right_edges, right_conductance = grid_edges(right, RIGHT, False, *(RIGHT_SHARE * value for value in sigma))
+    right_edges, right_conductance = grid_edges(right, RIGHT, False, *(P.right_share * value for value in sigma))
     viable = _viability(hearts, level, 2 * math.pi * turn, depth)
     one, other = viable[:, left_edges[:, 0]], viable[:, left_edges[:, 1]]
     # Two halves of an edge in series conduct as the harmonic mean.
@@ -112,12 +104,12 @@ def wave(weight: torch.Tensor, time: torch.Tensor, change: torch.Tensor, start: 
 
 def upstroke(count: int) -> torch.Tensor:
     """Share of depolarisation (2 count - 1,) at -(count - 1) .. count - 1 steps after activation."""
-    return torch.sigmoid(_steps(count) / UPSTROKE)
+    return torch.sigmoid(_steps(count) / P.upstroke)
 
 
 def recovery(count: int) -> torch.Tensor:
     """Share of repolarisation (2 count - 1,) about the recovery time: slow at first, fast at the end."""
-    return torch.sigmoid(_steps(count) / RECOVERY) ** RECOVERY_SKEW
+    return torch.sigmoid(_steps(count) / P.recovery) ** P.recovery_skew
 
 
 def _steps(count: int) -> torch.Tensor:
