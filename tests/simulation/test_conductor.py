@@ -8,7 +8,8 @@ import torch
 from scipy.special import eval_legendre
 
 from mmcl.config import LEADS
-from mmcl.simulation.conductor import CONDUCTIVITY, ELECTRODES, Torso, build_torso, transfer, twelve_leads
+from mmcl.simulation.conductor import ELECTRODES, Torso, build_torso, transfer, twelve_leads
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import sample_people
 
 
@@ -27,7 +28,7 @@ def test_transfer_matches_the_legendre_series_of_a_sphere_in_air(torso):
     share = points.norm(dim=-1)[:, None] / radius
     cosine = torso.electrodes @ points.transpose(1, 2) / (radius**2 * share)
     series = sum((2 * n + 1) / n * share**n * torch.from_numpy(eval_legendre(n, cosine.numpy())) for n in range(1, 150))
-    expected = series / (4 * math.pi * CONDUCTIVITY * radius)
+    expected = series / (4 * math.pi * parameters("conductor").conductivity * radius)
     # Only differences between electrodes have a meaning.
     assert torch.allclose(found - found[:, :1], expected - expected[:, :1], rtol=1e-9, atol=1e-12)
 

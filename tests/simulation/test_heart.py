@@ -8,7 +8,6 @@ import torch
 
 from mmcl.phenotypes import PHENOTYPES, TARGETS
 from mmcl.simulation.anatomy import (
-    MYOCARDIAL_LOSS,
     cavity_volumes,
     contours,
     free_wall,
@@ -27,6 +26,7 @@ from mmcl.simulation.heart import (
     wall_point,
 )
 from mmcl.simulation.infarct import TERRITORIES
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.phenotypes import measure
 from mmcl.simulation.population import sample_people
 
@@ -129,7 +129,9 @@ def test_motion_keeps_the_wall_and_gives_the_volumes(hearts):
     torch.testing.assert_close(cavity * 1e6, hearts.lv_edv, rtol=5e-3, atol=0)
     for phase in (0.5, 1.0):
         wall = cavity_volumes(hearts.shape, phase)[1]
-        torch.testing.assert_close(wall, relaxed * (1 - MYOCARDIAL_LOSS * phase), rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            wall, relaxed * (1 - parameters("anatomy").myocardial_loss * phase), rtol=1e-6, atol=0
+        )
 
 
 def test_right_ventricle_holds_its_volume(hearts):
