@@ -125,7 +125,7 @@ $(RUN)/06_interpret_latent_space.ipynb: $(STORE) $(PRETRAINED)
 SUMMARISED := $(filter-out 07_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 
-.PHONY: help setup reproduce smoke test lab html embed bench lint lock clean
+.PHONY: help setup reproduce smoke test lab html embed bench calibrate lint lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -162,6 +162,9 @@ embed: $(CKPT)/mdm+mmcl/finished.json $(RUN)/results/04_finetune_risk.json $(RUN
 bench: $(READY)  ## time the method's steps beside plain reference paths
 	@$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-json=$(MMCL_BUILD)/bench.json
 
+calibrate: $(READY)  ## search the simulated cohort's effective parameters again (15 minutes)
+	@$(PYTHON) -m mmcl.simulation.calibration $(OPTIONS)
+
 lint: $(READY)  ## ruff: errors and format
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
@@ -169,7 +172,7 @@ lint: $(READY)  ## ruff: errors and format
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@rm -rf build/lock
 	@$(BASE_PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' requirements.lock)" ".[notebooks,test]"
+	@build/lock/bin/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' requirements.lock)" ".[notebooks,test,calibration]"
 	@build/lock/bin/python -m pip freeze --exclude mmcl | grep -vE '^(nvidia-|triton)' | sed 's/+cpu$$//' > requirements.lock.partial
 	@mv requirements.lock.partial requirements.lock
 	@rm -rf build/lock
