@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from mmcl.simulation.anatomy import SEGMENT_ANGLE, interpolate
+from mmcl.simulation.anatomy import interpolate
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal
@@ -20,14 +20,12 @@ from mmcl.simulation.source import LEFT, Mesh, grid_cells
 P = parameters("activation")
 SOURCE = parameters("source")
 
-# Ventricular activation after Durrer et al. 1970 (Circulation 41:899): the left ventricular endocardium breaks through
-# high on the anterior paraseptal wall, at the middle of the septum and on the posterior paraseptal wall, then at the
-# papillary muscles; the right some milliseconds later near the anterior papillary muscle. (level, two neighbouring
-# segments between which it lies, ms.)
-LV_SITES = ((0.40, 7, 8, 0.4), (0.49, 8, 9, 0.0), (0.7, 9, 10, 11.7), (0.60, 12, 7, 15.5), (0.55, 11, 12, 6.8))
-# On the right of the septum (level, neighbouring segments, ms) and on the free wall (level, turn, ms).
-SEPTAL_SITES = ((0.38, 8, 9, 4.1),)
-RV_SITES = ((0.65, 0.5, 11.7), (0.35, 0.5, 17.3))
+LEFT_SITES = ("anterior", "septal", "posterior", "anterolateral", "posterolateral")
+"""Where the left ventricular endocardium breaks through, after Durrer et al. 1970 (Circulation 41:899): high on the
+anterior paraseptal wall, at the middle of the septum, on the posterior paraseptal wall, then at the papillary muscles.
+"""
+RIGHT_SITES = ("right_apical", "right_basal")
+"""Where the right ventricular free wall does, halfway between its insertions."""
 SEPTAL = tuple(float(segment in (2, 3, 8, 9, 14)) for segment in range(1, 17))
 """Which AHA segments face the right ventricle."""
 NEVER = 200.0
@@ -48,8 +46,8 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     outer = wall_point(hearts, level, angle, torch.ones_like(depth))
     thickness = (outer - inner).norm(dim=-1)
 
-    onset, sites = _wall_sites(hearts, LV_SITES, 0.0)
-    onset = onset + P.site_spread * normal(seed, hearts.people.subject, "activation.sites", len(LV_SITES))
+    onset, sites = _wall_sites(hearts, LEFT_SITES, 0.0)
+    onset = onset + P.site_spread * normal(seed, hearts.people.subject, "activation.sites", len(LEFT_SITES))
     endocardial = _spread(inner, sites, onset, P.endocardial_velocity * speed)
     fascicles = normal(seed, hearts.people.subject, "activation.fascicles", 2) * torch.tensor(P.fascicle_spread, **kind)
     lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / P.endocardium_done).clamp(0, 1)
@@ -60,28 +58,30 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
 
     block = hearts.people.rbbb.to(**kind)[:, None]
     rv_speed = P.endocardial_velocity * speed * (1 - (1 - P.right_block_velocity) * block)
-    septal_onset, septal_sites = _wall_sites(hearts, SEPTAL_SITES, 1.0)
+    septal_onset, septal_sites = _wall_sites(hearts, ("right_septal",), 1.0)
     septal = _spread(outer, septal_sites, septal_onset + P.right_block_delay * block, rv_speed)
     # Where the wall does not face the right ventricle nothing comes from there.
     facing = interpolate(torch.tensor([SEPTAL], **kind), level, angle)
     from_right = septal + (1 - depth) * across + NEVER * (1 - facing)
     left = _earliest(torch.stack([from_left, from_right], dim=-1))
 
-    rv_level, rv_turn, rv_onset = torch.tensor(RV_SITES, **kind).unbind(1)
-    rv_sites = rv_point(hearts, rv_level, rv_turn, torch.zeros_like(rv_level))
+    rv_level, rv_onset = (torch.tensor(_values(RIGHT_SITES, name), **kind) for name in ("level", "onset"))
+    rv_sites = rv_point(hearts, rv_level, torch.full_like(rv_level, 0.5), torch.zeros_like(rv_level))
     free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
     right = _spread(free, rv_sites, rv_onset[None] + P.right_block_delay * block, rv_speed)
     right = right + 1000 * SOURCE.right_thickness * free_depth / (P.transmural_velocity * speed)
     return torch.cat([left, right], dim=1)
 
 
-def _wall_sites(hearts: Hearts, sites: tuple, depth: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Onset (n or 1, sites) in ms and place (n, sites, 3) of breakthrough `sites` of the left ventricular wall."""
+def _values(sites: tuple[str, ...], name: str) -> list[float]:
+    return [getattr(P, f"{site}_{name}") for site in sites]
+
+
+def _wall_sites(hearts: Hearts, sites: tuple[str, ...], depth: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Onset (1, sites) in ms and place (n, sites, 3) of breakthrough `sites` of the left ventricular wall."""
     kind = {"dtype": hearts.centre.dtype, "device": hearts.centre.device}
-    level = torch.tensor([site[0] for site in sites], **kind)
-    angle = torch.tensor([_between(site[1], site[2]) for site in sites], **kind)
-    onset = torch.tensor([site[3] for site in sites], **kind)[None]
-    return onset, wall_point(hearts, level, angle, torch.full_like(level, depth))
+    level, angle, onset = (torch.tensor(_values(sites, name), **kind) for name in ("level", "angle", "onset"))
+    return onset[None], wall_point(hearts, level, torch.deg2rad(angle), torch.full_like(level, depth))
 
 
 def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
@@ -100,12 +100,6 @@ def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> 
     local = P.local_spread * normal(seed, subject, "activation.local", 16) + P.infarct_duration * hearts.transmurality
     duration[:, : mesh.right] += interpolate(local, level, 2 * math.pi * turn)
     return activation + duration
-
-
-def _between(one: int, other: int) -> float:
-    """Angle in rad halfway between the centres of two neighbouring AHA segments, counted from 1."""
-    first, second = SEGMENT_ANGLE[one - 1], SEGMENT_ANGLE[other - 1]
-    return math.atan2(math.sin(first) + math.sin(second), math.cos(first) + math.cos(second))
 
 
 def _spread(points: torch.Tensor, sites: torch.Tensor, onset: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:

@@ -63,7 +63,9 @@ def fibrillatory_waves(seed: int, subject: torch.Tensor, points: torch.Tensor, w
     rate = low + (high - low) * draws[..., 0]
     travel = points.to(weight) @ direction.transpose(1, 2) / P.fibrillation_velocity
     phase = 2 * math.pi * (rate[:, None] * travel)
-    drift = 1.5 * torch.sin(2 * math.pi * (0.2 + 0.5 * draws[..., 1:2]) * time + 6.28 * draws[..., 2:3])
+    drift = P.fibrillation_drift * torch.sin(
+        2 * math.pi * (0.2 + 0.5 * draws[..., 1:2]) * time + 6.28 * draws[..., 2:3]
+    )
     angle = 2 * math.pi * (rate[..., None] * time + draws[..., 3:4]) + drift
     # sin(angle - phase) with space and time apart, so that no (nodes, time) array is needed.
     cosine, sine = weight @ phase.cos(), weight @ phase.sin()

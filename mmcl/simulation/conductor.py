@@ -42,14 +42,14 @@ def build_torso(seed: int, people: People, muscle: torch.Tensor) -> Torso:
 
     `muscle` (n, points, 3) m is where the heart lies: a chest wall covers its outermost point.
     """
-    centre = torch.tensor(P.centre, dtype=muscle.dtype, device=muscle.device)
+    centre = torch.tensor([P.centre_x, P.centre_y, P.centre_z], dtype=muscle.dtype, device=muscle.device)
     reach = (muscle - centre).norm(dim=-1).amax(dim=1)
     subject = people.subject
-    radius = P.radius * torch.sqrt(people.bsa / 1.85) * (1 + P.radius_per_bmi * (people.bmi - 26))
+    radius = P.radius * torch.sqrt(people.bsa / P.reference_bsa)
+    radius = radius * (1 + P.radius_per_bmi * (people.bmi - P.reference_bmi))
     radius = torch.maximum(radius, reach + P.chest_wall)
     error = _placement_error(seed, subject, people.female) / radius[:, None, None]
-    angles = torch.tensor([P.azimuth, P.elevation], dtype=radius.dtype, device=radius.device).T
-    azimuth, elevation = (torch.deg2rad(angles) + error).unbind(-1)
+    azimuth, elevation = (torch.deg2rad(_places(radius)) + error).unbind(-1)
     unit = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
     gain = torch.exp(P.gain_spread * normal(seed, subject, "torso.gain")[:, 0])
     return Torso(centre, radius, radius[:, None, None] * unit, gain)
@@ -85,6 +85,12 @@ def twelve_leads(potential: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.stack(limb, dim=1), potential[:, 3:] - terminal[:, None]], dim=1)
 
 
+def _places(like: torch.Tensor) -> torch.Tensor:
+    """Azimuth and elevation (9, 2) in degrees of the electrodes, of the type and device of `like`."""
+    angles = [[getattr(P, f"{angle}_{name.lower()}") for angle in ("azimuth", "elevation")] for name in ELECTRODES]
+    return torch.tensor(angles, dtype=like.dtype, device=like.device)
+
+
 def _placement_error(seed: int, subject: torch.Tensor, female: torch.Tensor) -> torch.Tensor:
     """Metres along the skin (n, 9, 2), sideways and up, by which the electrodes miss their places."""
     n = len(subject)
@@ -95,6 +101,6 @@ def _placement_error(seed: int, subject: torch.Tensor, female: torch.Tensor) -> 
     chest = torch.ones_like(scale)
     chest[:3] = 0
     # The error shared by the six chest electrodes is mostly vertical: the wrong intercostal space.
-    direction = torch.tensor([0.4, 1.0], dtype=single.dtype, device=single.device)
+    direction = torch.tensor([P.placement_sideways, 1.0], dtype=single.dtype, device=single.device)
     factor = torch.where(female, P.placement_female, 1.0).to(single)[:, None, None]
     return factor * (scale * single + chest * P.placement_common * direction * common)

@@ -28,10 +28,9 @@ SOURCE = parameters("source")
 CHUNK = 16
 """Subjects computed at a time; bounds the memory and changes no result."""
 
-
 STEP = source.STEP
 BEFORE = 300.0
-"""ms by which the template of a beat begins before the ventricles activate: room for a P.pr interval."""
+"""ms by which the template of a beat begins before the ventricles activate: room for a long PR interval."""
 QRS_START, QRS_END, T_START, T_END = -30.0, 280.0, 100.0, 800.0
 """ms after the first activation between which the QRS and the T wave are computed."""
 
@@ -151,7 +150,7 @@ def _atrial_waves(
     people = hearts.people
     weight = atria.atrial_weights(torso, points).float()
     pr = P.pr + P.pr_per_year * (people.age - 60) + P.pr_spread * normal(seed, people.subject, "ecg.pr")[:, 0]
-    pr = pr.clamp(110, BEFORE - 20)
+    pr = pr.clamp(P.pr_least, BEFORE - 20)
     time = torch.arange(-BEFORE, 20, STEP, device=weight.device)
     times = atria.atrial_activation(hearts, points) - pr[:, None]
     p_wave = atria.p_wave(weight, times.float(), time) * ~people.in_af[:, None, None]

@@ -14,7 +14,6 @@ from mmcl.simulation.random import normal, uniform
 
 P = parameters("recording")
 
-
 WANDER_COMPONENTS = 6
 
 
@@ -56,7 +55,7 @@ def _wander(seed: int, subject: torch.Tensor, potential: torch.Tensor, breathing
     rate = 0.05 * 12 ** draws[:, :WANDER_COMPONENTS]
     phase = 2 * torch.pi * draws[:, WANDER_COMPONENTS:].reshape(n, electrodes, WANDER_COMPONENTS)
     angle = 2 * torch.pi * rate[:, :, None] * _clock(potential)
-    size = P.wander * (0.2 / rate).sqrt() * (2 / WANDER_COMPONENTS) ** 0.5
+    size = P.wander * (P.wander_rate / rate).sqrt() * (2 / WANDER_COMPONENTS) ** 0.5
     # sin(a + b) = sin a cos b + cos a sin b: waves are shared, phases belong to electrodes.
     slow = (size[:, None] * phase.cos()) @ angle.sin() + (size[:, None] * phase.sin()) @ angle.cos()
     share = normal(seed, subject, "recording.breathing", electrodes).to(potential)
@@ -79,7 +78,7 @@ def _muscle(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> torch.
     tone = torch.exp(P.muscle_spread * normal(seed, subject, "recording.tone", 1 + electrodes))
     level = (P.muscle * tone[:, :1] * tone[:, 1:].sqrt()).to(potential)
     limb = torch.ones(electrodes, dtype=potential.dtype, device=potential.device)
-    limb[:3] = 1.4
+    limb[:3] = P.muscle_limb
     return (level * limb)[:, :, None] * filtered
 
 
@@ -98,7 +97,9 @@ def _motion(seed: int, subject: torch.Tensor, potential: torch.Tensor) -> torch.
     draws = uniform(seed, subject, "recording.motion", 4).to(potential)
     start = draws[:, 1] * time / RAW_SAMPLING_RATE
     since = _clock(potential) - start[:, None]
-    shape = torch.sigmoid(since / 0.04) * torch.exp(-since.clamp(min=0) / (0.3 + 1.2 * draws[:, 2:3]))
+    shortest, longest = P.motion_decay
+    decay = shortest + (longest - shortest) * draws[:, 2:3]
+    shape = torch.sigmoid(since / 0.04) * torch.exp(-since.clamp(min=0) / decay)
     size = P.motion_size * normal(seed, subject, "recording.motion-size")[:, 0].to(potential)
     which = torch.nn.functional.one_hot((draws[:, 3] * electrodes).long().clamp(max=electrodes - 1), electrodes)
     happens = (draws[:, 0] < P.motion_chance).to(potential)

@@ -12,12 +12,8 @@ from mmcl.simulation.random import normal, uniform
 
 P = parameters("rhythm")
 
-
 HISTORY = 2.5
 """Seconds before the recording at which the series begins, so that waves of earlier beats reach into it."""
-
-BEATS = int((RECORD_SECONDS + HISTORY) / P.shortest_interval) + 3
-"""Beats drawn for every subject: enough for the shortest intervals throughout."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +43,21 @@ def sample_rhythm(
         ],
         dim=1,
     )
-    breathing[:, 0].clamp_(0.12, 0.40)
+    breathing[:, 0].clamp_(*P.breathing_range)
     mean = 60 / heart_rate
-    vagal = torch.exp(P.age_slope * (age - 60) + 0.35 * normal(seed, subject, "rhythm.vagal")[:, 0])
+    vagal = torch.exp(P.age_slope * (age - 60) + P.vagal_spread * normal(seed, subject, "rhythm.vagal")[:, 0])
     slow_phase = 2 * torch.pi * uniform(seed, subject, "rhythm.slow")[:, 0]
-    jitter = normal(seed, subject, "rhythm.jitter", BEATS)
-    spread = P.fibrillation_spread * torch.exp(0.2 * normal(seed, subject, "rhythm.fibrillation")[:, 0])
+    # Enough for the shortest intervals throughout.
+    beats = int((RECORD_SECONDS + HISTORY) / P.shortest_interval) + 3
+    jitter = normal(seed, subject, "rhythm.jitter", beats)
+    between = P.fibrillation_spread_sd * normal(seed, subject, "rhythm.fibrillation")[:, 0]
+    spread = P.fibrillation_spread * torch.exp(between)
     irregular = mean[:, None] * torch.exp(spread[:, None] * jitter - spread[:, None] ** 2 / 2)
     time = mean * uniform(seed, subject, "rhythm.start")[:, 0] - HISTORY - mean
     onset, interval = [], []
-    for beat in range(BEATS):
+    for beat in range(beats):
         swing = P.respiratory_spread * torch.sin(2 * torch.pi * breathing[:, 0] * time + breathing[:, 1])
-        swing = swing + P.low_frequency_spread * torch.sin(2 * torch.pi * 0.1 * time + slow_phase)
+        swing = swing + P.low_frequency_spread * torch.sin(2 * torch.pi * P.low_frequency * time + slow_phase)
         regular = mean + vagal * mean * (1.414 * swing + P.irregular_spread * jitter[:, beat])
         step = torch.where(in_af, irregular[:, beat], regular).clamp(min=P.shortest_interval)
         time = time + step

@@ -5,8 +5,10 @@ import torch
 
 from mmcl.simulation import recording
 from mmcl.simulation.conductor import twelve_leads
+from mmcl.simulation.parameters import override, parameters
 from mmcl.simulation.recording import add_noise, modulate
 
+P = parameters("recording")
 SUBJECT = torch.arange(64)
 BREATHING = torch.tensor([[0.25, 0.5]], dtype=torch.float64).expand(64, 2)
 SILENCE = torch.zeros(64, 9, 5000)
@@ -36,18 +38,17 @@ def test_size_of_baseline_wander_and_muscle_noise_is_that_of_a_resting_recording
     assert 0.004 < fast < 0.02
 
 
-def test_muscle_noise_has_its_stated_size(monkeypatch):
-    monkeypatch.setattr(recording, "MUSCLE_SPREAD", 0.0)
-    noise = recording._muscle(1, SUBJECT, SILENCE)
-    assert noise[:, 3:].std() == pytest.approx(recording.MUSCLE, rel=0.05)
+def test_muscle_noise_has_its_stated_size():
+    with override({"recording.muscle_spread": 0.0}):
+        noise = recording._muscle(1, SUBJECT, SILENCE)
+    assert noise[:, 3:].std() == pytest.approx(P.muscle, rel=0.05)
     assert noise.mean().abs() < 1e-4
 
 
-def test_lead_off_silences_one_chest_electrode(monkeypatch):
-    monkeypatch.setattr(recording, "LEAD_OFF_CHANCE", 1.0)
-    for name in ("WANDER", "MUSCLE", "MAINS", "BREATHING_WANDER", "MOTION_CHANCE"):
-        monkeypatch.setattr(recording, name, 0.0)
-    seen = add_noise(1, SUBJECT, torch.ones(64, 9, 5000), BREATHING)
+def test_lead_off_silences_one_chest_electrode():
+    silent = ("wander", "muscle", "mains", "breathing_wander", "motion_chance")
+    with override({"recording.lead_off_chance": 1.0} | {f"recording.{name}": 0.0 for name in silent}):
+        seen = add_noise(1, SUBJECT, torch.ones(64, 9, 5000), BREATHING)
     lost = seen == 0
     assert (lost[:, :, -1].sum(dim=1) == 1).all()
     assert not lost[:, :3].any()
@@ -56,11 +57,11 @@ def test_lead_off_silences_one_chest_electrode(monkeypatch):
 
 def test_lead_off_is_rare():
     off, _ = recording._lead_off(1, torch.arange(4000), torch.zeros(4000, 9, 2))
-    assert 0.5 < off.any(dim=2).any(dim=1).float().mean() / recording.LEAD_OFF_CHANCE < 1.6
+    assert 0.5 < off.any(dim=2).any(dim=1).float().mean() / P.lead_off_chance < 1.6
 
 
 def test_breathing_moves_the_amplitude_at_its_own_rate():
     moved = modulate(1, SUBJECT, torch.ones(64, 9, 5000), BREATHING) - 1
     peak = torch.fft.rfft(moved).abs().sum(dim=(0, 1)).argmax()
     assert peak / 10 == pytest.approx(0.25, abs=0.06)
-    assert moved.std() == pytest.approx(recording.BREATHING_DEPTH / 2**0.5, rel=0.2)
+    assert moved.std() == pytest.approx(P.breathing_depth / 2**0.5, rel=0.2)

@@ -10,6 +10,7 @@ from mmcl.simulation import source
 from mmcl.simulation.conductor import build_torso, transfer, twelve_leads
 from mmcl.simulation.electrocardiogram import BEFORE, STEP, ventricular_waves
 from mmcl.simulation.heart import Hearts, build_hearts
+from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import sample_people
 
 SEED = 11
@@ -59,7 +60,7 @@ def test_wave_is_the_sum_of_action_potentials():
     # On grid points the shared weights are exact.
     time = source.STEP * torch.randint(5, 60, (3, 50), generator=generator).double()
     grid = 4.0 + source.STEP * torch.arange(80, dtype=torch.float64)
-    naive = weight @ torch.sigmoid((grid - time[:, :, None]) / source.UPSTROKE)
+    naive = weight @ torch.sigmoid((grid - time[:, :, None]) / parameters("source").upstroke)
     found = source.wave(weight, time, source.upstroke(80), 4.0, 80)
     assert torch.allclose(found, naive, atol=1e-9)
 
