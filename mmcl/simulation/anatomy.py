@@ -7,8 +7,7 @@ relaxed heart lies at height level (length + depth apex) below the base plane an
 (radius + depth thickness) f(level).
 
 Motion: the base descends towards a still apex by `shortening`; at every place the mid-wall ring shortens by
-`contraction`; the wall thickens so that its volume is kept but for the blood squeezed out of it. The right ventricle is
-a crescent on the septum.
+`contraction`; the wall thickens so that its volume is kept. The right ventricle is a crescent on the septum.
 """
 
 from __future__ import annotations
@@ -88,6 +87,12 @@ def across_levels(rings: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
     return _band_weights(level) @ rings
 
 
+def across_planes(values: torch.Tensor, level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Segment values of each plane, (n, planes, 16), at its `level` (n, planes) and every `angle` (p,)."""
+    rings = segment_rings(values.flatten(0, 1), angle).unflatten(0, values.shape[:2])
+    return (_band_weights(level)[..., None, :] @ rings)[..., 0, :]
+
+
 def interpolate(values: torch.Tensor, level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Segment `values` (n, 16) at pairs of `level` (p,) and `angle` (p,): (n, p). Constant values stay constant."""
     rings = segment_rings(values, angle)
@@ -103,22 +108,34 @@ def segment_of(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     return torch.where((level < BAND_EDGES[0]) | (level >= BAND_EDGES[3]), -1, index)
 
 
-def height_of(shape: Shape, level: torch.Tensor, phase: float) -> torch.Tensor:
-    """Height (n, planes) m below the relaxed base plane of the epicardial `level` (planes,) at `phase` (0 ED, 1 ES)."""
+def height_of(shape: Shape, level: torch.Tensor, phase: float | torch.Tensor) -> torch.Tensor:
+    """Height (n, planes) m below the relaxed base plane of the epicardial `level` (planes,).
+
+    `phase` 0 at end-diastole to 1 at end-systole, a number or (n, 1).
+    """
     top = (shape.length + shape.apex)[:, None]
     return top - top * (1 - level) * (1 + shape.shortening[:, None] * phase)
 
 
-def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: torch.Tensor) -> Contours:
+def level_of(shape: Shape, height: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    """Level (n, planes) of the material that lies at `height` (n, planes) m at `phase` (n, planes)."""
+    top = (shape.length + shape.apex)[:, None]
+    return 1 - (top - height) / (1 + shape.shortening[:, None] * phase) / top
+
+
+def contours(
+    shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: torch.Tensor, local: torch.Tensor | None = None
+) -> Contours:
     """Cut the beating left ventricle with short-axis planes.
 
     `height` (n, planes) m, position of each plane in space below the relaxed base plane; `phase` (n, planes) from 0
-    (end-diastole) to 1 (end-systole); `angle` (angles,). A negative `level` of the result lies above the base.
+    (end-diastole) to 1 (end-systole); `angle` (angles,). `local` (n, planes, angles) is the phase of each place of the
+    ring, where it differs from that of the whole. A negative `level` of the result lies above the base.
     """
     top = (shape.length + shape.apex)[:, None]
     scale = 1 + shape.shortening[:, None] * phase
-    material = top - (top - height) / scale
-    level = material / top
+    level = level_of(shape, height, phase)
+    material = level * top
     within = level.clamp(0, 1)
     thickness = across_levels(segment_rings(shape.thickness, angle), within)
     contraction = across_levels(segment_rings(shape.contraction, angle), within)
@@ -126,11 +143,11 @@ def contours(shape: Shape, height: torch.Tensor, phase: torch.Tensor, angle: tor
     endo = (shape.radius[:, None] * profile(material / shape.length[:, None]))[..., None]
     epi = (shape.radius[:, None, None] + thickness) * profile(level)[..., None]
     mid = (endo + epi) / 2
-    kept = ((1 - P.myocardial_loss * phase) / scale)[..., None]
-    inner = (mid**2 - endo**2) * kept
-    ring = (1 + contraction * phase[..., None]) * mid
+    # A shorter wall of the same volume is wider in proportion.
+    inner = (mid**2 - endo**2) / scale[..., None]
+    ring = (1 + contraction * (phase[..., None] if local is None else local)) * mid
     endo_now = torch.maximum(ring**2 - inner, (P.closed_cavity * endo) ** 2)
-    epi_now = (endo_now + (epi**2 - endo**2) * kept).sqrt()
+    epi_now = (endo_now + (epi**2 - endo**2) / scale[..., None]).sqrt()
     return Contours(endo_now.sqrt(), (endo_now + inner).sqrt(), epi_now, level)
 
 
@@ -151,18 +168,36 @@ def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     return bulge * (1 - reach**2).sqrt()
 
 
-def cavity_volumes(shape: Shape, phase: float, planes: int = 24, angles: int = 36) -> tuple[torch.Tensor, torch.Tensor]:
-    """Volumes (n,) in m3 of left ventricular cavity and myocardium at `phase`, by the midpoint rule over `contours`."""
-    cut, step = _integration(shape, phase, planes, angles)
+def cavity_volumes(
+    shape: Shape,
+    phase: float | torch.Tensor,
+    segments: torch.Tensor | None = None,
+    planes: int = 24,
+    angles: int = 36,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Volumes (n,) in m3 of left ventricular cavity and myocardium, by the midpoint rule over `contours`.
+
+    `phase` is a number or (n,); `segments` (n, 16) the phase of each segment, where they differ from it.
+    """
+    cut, step = _integration(shape, phase, segments, planes, angles)
     cavity = (cut.endo**2).mean(-1).sum(-1) * step * math.pi
     return cavity, (cut.epi**2).mean(-1).sum(-1) * step * math.pi - cavity
 
 
-def rv_depth(shape: Shape, phase: float, volume: torch.Tensor, planes: int = 24, angles: int = 72) -> torch.Tensor:
-    """Greatest depth (n,) in metres of a crescent that holds `volume` (n,) m3 at `phase`: a quadratic equation."""
-    cut, step = _integration(shape, phase, planes, angles)
-    angle = _angles(angles, step)
-    bulge = crescent(cut.level, angle)
+def rv_depth(
+    shape: Shape,
+    phase: float | torch.Tensor,
+    volume: torch.Tensor,
+    segments: torch.Tensor | None = None,
+    planes: int = 24,
+    angles: int = 72,
+) -> torch.Tensor:
+    """Greatest depth (n,) in metres of a crescent that holds `volume` (n,) m3: a quadratic equation.
+
+    `phase` and `segments` as for `cavity_volumes`.
+    """
+    cut, step = _integration(shape, phase, segments, planes, angles)
+    bulge = crescent(cut.level, _angles(angles, step))
     square = (bulge**2).mean(-1).sum(-1) * step * math.pi
     linear = (2 * bulge * cut.epi).mean(-1).sum(-1) * step * math.pi
     return (-linear + (linear**2 + 4 * square * volume).sqrt()) / (2 * square)
@@ -177,11 +212,16 @@ def wall_volume(length: torch.Tensor, radius: torch.Tensor, thickness: torch.Ten
     return math.pi * ((length + apex) * epicardium - length * radius**2 * PROFILE_AREA)
 
 
-def _integration(shape: Shape, phase: float, planes: int, angles: int) -> tuple[Contours, torch.Tensor]:
+def _integration(
+    shape: Shape, phase: float | torch.Tensor, segments: torch.Tensor | None, planes: int, angles: int
+) -> tuple[Contours, torch.Tensor]:
     """Contours at midpoints of equal levels, and the height (n,) of one layer at `phase`."""
     level = (torch.arange(planes, dtype=shape.length.dtype, device=shape.length.device) + 0.5) / planes
-    height = height_of(shape, level, phase)
-    cut = contours(shape, height, torch.full_like(height, phase), _angles(angles, shape.length))
+    phase = torch.zeros_like(shape.length) + phase
+    height = height_of(shape, level, phase[:, None])
+    angle = _angles(angles, shape.length)
+    local = None if segments is None else across_levels(segment_rings(segments, angle), level)
+    cut = contours(shape, height, phase[:, None].expand_as(height), angle, local)
     return cut, (shape.length + shape.apex) * (1 + shape.shortening * phase) / planes
 
 

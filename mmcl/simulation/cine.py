@@ -13,6 +13,7 @@ import torch
 from mmcl.config import CohortConfig
 from mmcl.simulation.anatomy import Shape
 from mmcl.simulation.heart import Hearts
+from mmcl.simulation.motion import beat_phase, end_systole
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
@@ -36,26 +37,6 @@ class Cine:
     ed_frame: int
     es_frame: torch.Tensor
     slice_distance: float
-
-
-def beat_phase(hearts: Hearts, frames: int) -> torch.Tensor:
-    """Contraction (n, frames), 0 at end-diastole (frame 0) to 1 at end-systole, at equal steps over the RR interval."""
-    beat = (60 / hearts.heart_rate)[:, None]
-    time = torch.arange(frames, dtype=beat.dtype, device=beat.device) / frames * beat
-    systole = (P.systole + P.systole_per_rate * hearts.heart_rate)[:, None]
-    filling = (time - systole) / (beat - systole)
-    early = (0.20 / (beat - systole)).clamp(max=0.8)
-    atrial = (P.atrial_share + P.atrial_per_year * (hearts.people.age - 60) + 0.05 * hearts.people.hypertension)[
-        :, None
-    ]
-    atrial = torch.where(hearts.people.in_af[:, None], 0.0, atrial)
-    relaxed = (1 - atrial) * _ease(filling / early) + atrial * _ease((filling - 0.72) / 0.28)
-    return torch.where(time < systole, _ease((time - 0.03) / (systole - 0.03)), 1 - relaxed)
-
-
-def end_systole(hearts: Hearts, frames: int) -> torch.Tensor:
-    """Frame (n,) of the smallest left ventricular cavity."""
-    return beat_phase(hearts, frames).argmax(1)
 
 
 def render_cine(seed: int, hearts: Hearts, cohort: CohortConfig, middle_only: bool = False) -> Cine:
@@ -142,8 +123,3 @@ def _take(hearts: Hearts, part: slice) -> Hearts:
         return replace(group, **{k: v[part] if torch.is_tensor(v) else cut(v) for k, v in values.items()})
 
     return cut(hearts)
-
-
-def _ease(x: torch.Tensor) -> torch.Tensor:
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)

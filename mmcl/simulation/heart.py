@@ -15,7 +15,6 @@ from mmcl.simulation.anatomy import (
     BAND_EDGES,
     SEGMENT_ANGLE,
     SEGMENT_LEVEL,
-    Shape,
     cavity_volumes,
     contours,
     free_wall,
@@ -27,7 +26,9 @@ from mmcl.simulation.anatomy import (
     wall_volume,
 )
 from mmcl.simulation.infarct import diseased_wall
+from mmcl.simulation.intervention import Change, changed, check_names
 from mmcl.simulation.measurement import longitudinal_strain, segment_strain
+from mmcl.simulation.motion import Beating, least_cavity
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People, by_sex
 from mmcl.simulation.random import normal
@@ -53,19 +54,16 @@ SPHERE = 0.62  # radius of the sphere of 1 m3 of blood, (3 / 4 pi)^(1/3)
 
 
 @dataclass(frozen=True)
-class Hearts:
+class Hearts(Beating):
     """Hearts of a batch; tensors (n,) float64 unless said.
 
-    `heart_rate` /min; `conduction` velocity factor about 1; volumes `lv_edv` .. `ra_min` ml; `lv_mass` g;
-    `wall_thickness` (n, 16) mm at end-diastole; `ecc`, `err` (n, 16), `ell` (n, 6) signed fractions at end-systole;
-    `transmurality` (n, 16) depth of scar from the endocardium, `viability` (n, 16), both 0-1; `segment_delay` (n, 16)
-    ms by which endocardial activation is late; `centre` (n, 3) m, middle of the cavity's long axis in torso coordinates
-    (x left, y up, z anterior); `axis` (n, 3) unit vector base to apex; `roll` rad about it; `shape` the geometry.
+    `people`; `shape` the geometry; `heart_rate` /min; `segment_delay` (n, 16) ms by which endocardial activation is
+    late; `conduction` velocity factor about 1; volumes `lv_edv` .. `ra_min` ml; `lv_mass` g; `wall_thickness` (n, 16)
+    mm at end-diastole; `ecc`, `err` (n, 16), `ell` (n, 6) signed fractions at end-systole; `transmurality` (n, 16)
+    depth of scar from the endocardium, `viability` (n, 16), both 0-1; `centre` (n, 3) m, middle of the cavity's long
+    axis in torso coordinates (x left, y up, z anterior); `axis` (n, 3) unit vector base to apex; `roll` rad about it.
     """
 
-    people: People
-    shape: Shape
-    heart_rate: torch.Tensor
     conduction: torch.Tensor
     lv_edv: torch.Tensor
     lv_esv: torch.Tensor
@@ -82,34 +80,49 @@ class Hearts:
     ell: torch.Tensor
     transmurality: torch.Tensor
     viability: torch.Tensor
-    segment_delay: torch.Tensor
     centre: torch.Tensor
     axis: torch.Tensor
     roll: torch.Tensor
 
 
-def build_hearts(seed: int, people: People) -> Hearts:
-    """The hearts of `people` in cohort `seed`, float64 on their device."""
-    disease = diseased_wall(seed, people)
+def build_hearts(seed: int, people: People, change: Change | None = None) -> Hearts:
+    """The hearts of `people` in cohort `seed`, float64 on their device.
+
+    `change` replaces properties named in `intervention.HEART`; names of `intervention.PEOPLE` are left to
+    `sample_people`. ValueError for a name in neither.
+    """
+    check_names(change)
+    disease = diseased_wall(seed, people, change)
     score = normal(seed, people.subject, "heart size", 9).clamp(-3, 3)
     body, volume, mass = physiology.size_scores(people, score[:, 0:2])
-    edv = physiology.filling_volume(people, volume, disease)
-    shape = physiology.relaxed_shape(seed, people, edv, physiology.muscle_mass(people, mass), score[:, 2], disease)
-    fraction = physiology.ejection_fraction(people, score[:, 3])
+    edv = changed(change, "lv_edv", physiology.filling_volume(people, volume, disease))
+    mass = changed(change, "lv_mass", physiology.muscle_mass(people, mass))
+    slender = changed(change, "length", physiology.slenderness(score[:, 2]))
+    shape = physiology.relaxed_shape(seed, people, edv, mass, slender, disease)
+    fraction = changed(change, "ejection_fraction", physiology.ejection_fraction(people, score[:, 3]))
     shape = physiology.contracting_shape(seed, people, shape, fraction, score[:, 3:5], disease)
-    esv = cavity_volumes(shape, 1.0)[0] * 1e6
-    rv_edv, rv_esv = physiology.right_ventricle(people, edv - esv, score[:, 5:7])
-    shape = replace(
-        shape, rv_relaxed=rv_depth(shape, 0.0, rv_edv * 1e-6), rv_contracted=rv_depth(shape, 1.0, rv_esv * 1e-6)
+    together = 1 - cavity_volumes(shape, 1.0)[0] * 1e6 / edv
+    beating = Beating(
+        people=people,
+        shape=shape,
+        heart_rate=changed(change, "heart_rate", physiology.heart_rate(people, together, score[:, 7])),
+        segment_delay=changed(change, "segment_delay", physiology.activation_delay(seed, people, disease)),
     )
-    la_max, la_min, ra_max, ra_min = physiology.atrial_volumes(seed, people, volume, body)
-    wall, ecc, err = segment_strain(shape)
-    centre, axis, roll = _pose(seed, people)
+
+    phase, segments = least_cavity(beating)
+    esv = cavity_volumes(shape, phase, segments)[0] * 1e6
+    rv_edv, rv_esv = physiology.right_ventricle(people, edv - esv, score[:, 5:7])
+    relaxed, least = rv_depth(shape, 0.0, rv_edv * 1e-6), rv_depth(shape, phase, rv_esv * 1e-6, segments)
+    shape = replace(shape, rv_relaxed=relaxed, rv_contracted=relaxed + (least - relaxed) / phase)
+    la_max, la_min, ra_max, ra_min = physiology.atrial_volumes(seed, people, volume, body, change)
+    wall, ecc, err = segment_strain(shape, phase, segments)
+    centre, axis, roll = _pose(seed, people, change)
     return Hearts(
         people=people,
         shape=shape,
-        heart_rate=physiology.heart_rate(people, 1 - esv / edv, score[:, 7]),
-        conduction=physiology.conduction_velocity(people, edv, score[:, 8]),
+        heart_rate=beating.heart_rate,
+        segment_delay=beating.segment_delay,
+        conduction=changed(change, "conduction", physiology.conduction_velocity(people, edv, score[:, 8])),
         lv_edv=edv,
         lv_esv=esv,
         lv_mass=wall_volume(shape.length, shape.radius, shape.thickness) * 1e6 * PHYSIOLOGY.density,
@@ -122,10 +135,9 @@ def build_hearts(seed: int, people: People) -> Hearts:
         wall_thickness=wall * 1e3,
         ecc=ecc,
         err=err,
-        ell=longitudinal_strain(shape),
+        ell=longitudinal_strain(shape, phase, segments),
         transmurality=disease.transmurality,
         viability=disease.viability,
-        segment_delay=physiology.activation_delay(seed, people, disease),
         centre=centre,
         axis=axis,
         roll=roll,
@@ -205,7 +217,7 @@ def segment_area(hearts: Hearts, levels: int = 60, angles: int = 72) -> torch.Te
     return area.flatten(1) @ member
 
 
-def _pose(seed: int, people: People) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _pose(seed: int, people: People, change: Change | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Centre (n, 3), axis (n, 3) and roll (n,) in the torso; a stocky body has a higher, more horizontal heart."""
     draw = normal(seed, people.subject, "pose", 6).clamp(-2.5, 2.5)
     tallness = (people.height - by_sex(people.female, POPULATION.height_mean)) / 0.065
@@ -214,13 +226,16 @@ def _pose(seed: int, people: People) -> tuple[torch.Tensor, torch.Tensor, torch.
     spread = torch.tensor(P.centre_sd, dtype=torch.float64, device=draw.device)
     centre = (mean + spread * draw[:, :3]) * (people.bsa / 1.85).sqrt()[:, None]
     centre[:, 1] += P.raised_per_habitus * habitus
+    names = ("centre_x", "centre_y", "centre_z")
+    centre = torch.stack([changed(change, name, centre[:, k]) for k, name in enumerate(names)], 1)
     x, y, z = P.axis
     azimuth = math.atan2(z, x) + P.azimuth_sd * draw[:, 3]
     norm = math.hypot(x, y, z)
     elevation = math.asin(y / norm) + P.elevation_sd * draw[:, 4] + P.horizontal_per_habitus * habitus
+    azimuth, elevation = changed(change, "azimuth", azimuth), changed(change, "elevation", elevation)
     flat = torch.cos(elevation)
     axis = torch.stack((flat * torch.cos(azimuth), torch.sin(elevation), flat * torch.sin(azimuth)), 1)
-    return centre, axis, P.roll_mean + P.roll_sd * draw[:, 5]
+    return centre, axis, changed(change, "roll", P.roll_mean + P.roll_sd * draw[:, 5])
 
 
 def _place(hearts: Hearts, height: torch.Tensor, radius: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mmcl.simulation.intervention import Change, changed
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
@@ -46,7 +47,7 @@ def supplied_by(seed: int, subject: torch.Tensor) -> torch.Tensor:
     return supply
 
 
-def diseased_wall(seed: int, people: People) -> WallDisease:
+def diseased_wall(seed: int, people: People, change: Change | None = None) -> WallDisease:
     """Scar and stunning of each subject's wall; a heart without CAD has none.
 
     Severity varies from no visible change, through stunning, to a large transmural infarct. An infarct takes the
@@ -69,8 +70,10 @@ def diseased_wall(seed: int, people: People) -> WallDisease:
     wobble = 1 + 0.12 * normal(seed, subject, "scar depth", 16)
     transmurality = torch.where(core, (depth * towards_edge * wobble).clamp(0.1, 1.0), 0.0)
 
+    transmurality = changed(change, "transmurality", transmurality)
     loss = P.stunning[0] + (P.stunning[1] - P.stunning[0]) * draw[:, 3:4]
-    viability = (1 - transmurality) * torch.where(inside & stunned, 1 - loss, 1.0)
+    stunning = changed(change, "stunning", torch.where(inside & stunned, loss, 0.0))
+    viability = (1 - transmurality) * (1 - stunning)
     thinning = 1 - P.thinning * transmurality * (draw[:, 4:5] < P.old_share)
     return WallDisease(transmurality, viability, thinning, transmurality.mean(1))
 

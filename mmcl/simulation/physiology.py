@@ -12,6 +12,7 @@ import torch
 
 from mmcl.simulation.anatomy import PROFILE_AREA, SEGMENT_ANGLE, Shape, cavity_volumes, wall_volume
 from mmcl.simulation.infarct import WallDisease
+from mmcl.simulation.intervention import Change, changed
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People, by_sex, log_normal
 from mmcl.simulation.random import normal
@@ -65,10 +66,13 @@ def conduction_velocity(people: People, edv: torch.Tensor, score: torch.Tensor) 
 
 
 def relaxed_shape(
-    seed: int, people: People, edv: torch.Tensor, mass: torch.Tensor, score: torch.Tensor, disease: WallDisease
+    seed: int, people: People, edv: torch.Tensor, mass: torch.Tensor, slender: torch.Tensor, disease: WallDisease
 ) -> Shape:
-    """End-diastolic geometry with cavity `edv` ml and, before thinning, `mass` g; still without motion."""
-    ratio = 2 * (P.length_shape[0] + P.length_shape[1] * score)
+    """End-diastolic geometry with cavity `edv` ml and, before thinning, `mass` g; still without motion.
+
+    `slender` (n,) is the cavity's length over its diameter.
+    """
+    ratio = 2 * slender
     radius = (edv * 1e-6 / (torch.pi * PROFILE_AREA * ratio)) ** (1 / 3)
     length = ratio * radius
     pattern = torch.tensor(P.thickness, dtype=edv.dtype, device=edv.device)
@@ -90,6 +94,11 @@ def relaxed_shape(
         still,
         still,
     )
+
+
+def slenderness(score: torch.Tensor) -> torch.Tensor:
+    """Length of the cavity over its equatorial diameter."""
+    return P.length_shape[0] + P.length_shape[1] * score
 
 
 def contracting_shape(
@@ -128,7 +137,9 @@ def right_ventricle(people: People, stroke: torch.Tensor, score: torch.Tensor) -
     return pumped / fraction, pumped / fraction - pumped
 
 
-def atrial_volumes(seed: int, people: People, size: torch.Tensor, body: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def atrial_volumes(
+    seed: int, people: People, size: torch.Tensor, body: torch.Tensor, change: Change | None
+) -> tuple[torch.Tensor, ...]:
     """Greatest and least volumes in ml of left, then right atrium."""
     draw = normal(seed, people.subject, "atria", 4).clamp(-3, 3)
     common = P.atrium_on_edv * size + P.atrium_on_bsa * body
@@ -136,6 +147,7 @@ def atrial_volumes(seed: int, people: People, size: torch.Tensor, body: torch.Te
     left = _drawn(people, P.la_max, common + rest * draw[:, 0]) * torch.where(people.af, P.af_la, 1.0)
     right = _drawn(people, P.ra_max, common + rest * (0.4 * draw[:, 0] + _rest(0.4) * draw[:, 1]))
     right = right * torch.where(people.af, P.af_ra, 1.0)
+    left, right = changed(change, "la_max", left), changed(change, "ra_max", right)
     weak = torch.where(people.in_af, P.in_af_atrial_ef, torch.where(people.af, P.paroxysmal_atrial_ef, 1.0))
     left_fraction = (weak * (P.la_ef[0] + P.la_ef[1] * draw[:, 2])).clamp(0.1, 0.8)
     right_fraction = (weak * (P.ra_ef[0] + P.ra_ef[1] * draw[:, 3])).clamp(0.1, 0.75)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mmcl.simulation.intervention import Change, changed, check_names
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
 
@@ -93,12 +94,16 @@ def log_normal(mean: torch.Tensor, sd: torch.Tensor, score: torch.Tensor) -> tor
     return mean * torch.exp(variance.sqrt() * score - variance / 2)
 
 
-def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> People:
+def sample_people(
+    seed: int, subject: torch.Tensor, odds: tuple[float, float, float] = (1.0, 1.0, 1.0), change: Change | None = None
+) -> People:
     """Draw the subjects `subject` (int64, (n,)) of cohort `seed`.
 
-    `odds` multiplies the odds of CAD, AF and DM; body and blood pressure do not depend on it. ValueError when an odds
-    factor is negative.
+    `odds` multiplies the odds of CAD, AF and DM; body and blood pressure do not depend on it. `change` then replaces
+    properties named in `intervention.PEOPLE`: what was drawn given the old value stays. ValueError when an odds factor
+    is negative or a name unknown.
     """
+    check_names(change)
     if min(odds) < 0:
         raise ValueError(f"odds {odds}: expected three factors of at least 0 for CAD, AF and DM")
     female = uniform(seed, subject, "sex")[:, 0] < P.female_share
@@ -111,7 +116,6 @@ def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, fl
     )
     bmi = log_normal(by_sex(female, P.bmi_mean), by_sex(female, P.bmi_sd), body[:, 1])
     weight = bmi * height**2
-    bsa = 0.007184 * weight**0.425 * (100 * height) ** 0.725
 
     pressure = normal(seed, subject, "blood pressure", 3)
     usual = by_sex(female, P.systolic_mean) + P.systolic_per_year * (age - 60) + P.systolic_per_bmi * (bmi - 26)
@@ -132,25 +136,30 @@ def sample_people(seed: int, subject: torch.Tensor, odds: tuple[float, float, fl
 
     artery = uniform(seed, subject, "culprit")[:, 0]
     culprit = (artery > P.culprit_share[0]).long() + (artery > P.culprit_share[0] + P.culprit_share[1]).long()
-    silent = (uniform(seed, subject, "silent", 3) < P.silent_share) & torch.stack((cad, af, dm), 1)
+    hidden = uniform(seed, subject, "silent", 3) < P.silent_share
+    fibrillating = uniform(seed, subject, "rhythm at recording")[:, 0] < P.in_af_share
+
+    # What belongs to a disease follows it; nothing else does.
+    cad, af, dm = changed(change, "cad", cad), changed(change, "af", af), changed(change, "dm", dm)
+    height, weight = changed(change, "height", height), changed(change, "weight", weight)
     return People(
         subject=subject,
-        female=female,
-        age=age,
+        female=changed(change, "female", female),
+        age=changed(change, "age", age),
         height=height,
         weight=weight,
-        bsa=bsa,
-        systolic=systolic,
-        diastolic=diastolic,
-        hypertension=hypertension,
+        bsa=0.007184 * weight**0.425 * (100 * height) ** 0.725,
+        systolic=changed(change, "systolic", systolic),
+        diastolic=changed(change, "diastolic", diastolic),
+        hypertension=changed(change, "hypertension", hypertension),
         cad=cad,
         af=af,
         dm=dm,
-        in_af=af & (uniform(seed, subject, "rhythm at recording")[:, 0] < P.in_af_share),
-        lbbb=lbbb,
-        rbbb=rbbb,
-        culprit=torch.where(cad, culprit, -1),
-        silent=silent,
+        in_af=changed(change, "in_af", af & fibrillating),
+        lbbb=changed(change, "lbbb", lbbb),
+        rbbb=changed(change, "rbbb", rbbb),
+        culprit=torch.where(cad, changed(change, "culprit", culprit), -1),
+        silent=changed(change, "silent", hidden & torch.stack((cad, af, dm), 1)),
     )
 
 

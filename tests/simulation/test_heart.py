@@ -26,7 +26,6 @@ from mmcl.simulation.heart import (
     wall_point,
 )
 from mmcl.simulation.infarct import TERRITORIES
-from mmcl.simulation.parameters import parameters
 from mmcl.simulation.phenotypes import measure
 from mmcl.simulation.population import sample_people
 
@@ -71,7 +70,8 @@ def test_healthy_reference_ranges(hearts, phenotypes, name, female):
 
 def test_strain_wall_and_rate_are_plausible(hearts, phenotypes):
     healthy = hearts.people.healthy.numpy()
-    bounds = {"Ecc_global": (-22.5, -19.5), "Err_global": (42, 51), "Ell_global": (-19, -16.5), "WT_global": (5.2, 6.4)}
+    # Muscle keeps its volume here: it thickens more than images show (45 %, Bai et al. 2020).
+    bounds = {"Ecc_global": (-22.5, -19.5), "Err_global": (45, 56), "Ell_global": (-19, -16.5), "WT_global": (5.2, 6.4)}
     for name, (low, high) in bounds.items():
         assert low < phenotypes[name][healthy].mean() < high, name
     wall = hearts.wall_thickness[hearts.people.healthy].mean(0)
@@ -129,9 +129,7 @@ def test_motion_keeps_the_wall_and_gives_the_volumes(hearts):
     torch.testing.assert_close(cavity * 1e6, hearts.lv_edv, rtol=5e-3, atol=0)
     for phase in (0.5, 1.0):
         wall = cavity_volumes(hearts.shape, phase)[1]
-        torch.testing.assert_close(
-            wall, relaxed * (1 - parameters("anatomy").myocardial_loss * phase), rtol=1e-6, atol=0
-        )
+        torch.testing.assert_close(wall, relaxed, rtol=1e-9, atol=0)
 
 
 def test_right_ventricle_holds_its_volume(hearts):
