@@ -165,7 +165,7 @@ def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
         torch.full_like(reach, P.rv_half_width[0]), torch.full_like(reach, P.rv_half_width[1]), reach
     )
     bulge = (1 - across**2).clamp(min=0) ** P.rv_bluntness * (1 + P.rv_skew * across)
-    return bulge * (1 - reach**2).sqrt()
+    return bulge * (1 - reach**2)
 
 
 def cavity_volumes(
