@@ -10,9 +10,10 @@ from torch import nn
 
 from mmcl.atomic import atomic_path
 from mmcl.config import Preset, fingerprint
-from mmcl.data.augmentation import first_crop, resize, tiled_crops
+from mmcl.data.augmentation import resize
 from mmcl.data.store import Store
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
+from mmcl.models.pretrained import window_features
 from mmcl.provenance import code_fingerprint, is_finished, write_json
 from mmcl.setting import Setting
 from mmcl.training.pretraining import ecg_encoder_weights, load_module, pretrain, summary
@@ -21,7 +22,6 @@ CMR_ARM = "mdm+mmcl"
 """Arm whose CMR encoder stands for `cmr`, the contrastively trained CMR encoder."""
 
 
-@torch.no_grad()
 def ecg_features(
     encoder: nn.Module, records: np.ndarray, window: int, preset: Preset, device: torch.device, batch: int = 256
 ) -> np.ndarray:
@@ -33,9 +33,7 @@ def ecg_features(
     parts = []
     for start in range(0, len(records), batch):
         chosen = torch.from_numpy(np.array(records[start : start + batch])).to(device)
-        crops = tiled_crops(chosen, window) if preset.tile_crops else first_crop(chosen, window)[:, None]
-        features = encoder(crops.flatten(0, 1)).unflatten(0, crops.shape[:2]).mean(dim=1)
-        parts.append(features.float().cpu().numpy())
+        parts.append(window_features(encoder, chosen, window, preset.tile_crops).cpu().numpy())
     return np.concatenate(parts)
 
 
