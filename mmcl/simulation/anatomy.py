@@ -19,6 +19,7 @@ from functools import cache
 import torch
 
 from mmcl.simulation.parameters import parameters
+from mmcl.simulation.random import power
 
 P = parameters("anatomy")
 
@@ -76,28 +77,29 @@ def profile(level: torch.Tensor) -> torch.Tensor:
 
 def segment_rings(values: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Smooth angular interpolation of segment `values` (n, 16) at `angle` (p,) in each band: (n, 3, p)."""
-    weights = _angular_weights(angle.double())
-    weights = weights.to(values.dtype)
-    rings = [values[:, k] @ weights[k] for k in (slice(0, 6), slice(6, 12), slice(12, 16))]
-    return torch.stack(rings, 1)
+    weights = _angular_weights(angle.double()).to(values.dtype)
+    terms = [values[:, k, None] * weights[k] for k in range(16)]
+    # Added one by one: a matrix product's rounding depends on the batch.
+    return torch.stack([sum(terms[RING.index(band) : 16 - RING[::-1].index(band)]) for band in range(3)], 1)
 
 
 def across_levels(rings: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
     """Smooth interpolation of `rings` (n, 3, p) at `level` (n, planes): (n, planes, p)."""
-    return _band_weights(level) @ rings
+    weights = _band_weights(level)
+    return sum(weights[..., k, None] * rings[..., k, None, :] for k in range(3))
 
 
 def across_planes(values: torch.Tensor, level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Segment values of each plane, (n, planes, 16), at its `level` (n, planes) and every `angle` (p,)."""
-    rings = segment_rings(values.flatten(0, 1), angle).unflatten(0, values.shape[:2])
-    return (_band_weights(level)[..., None, :] @ rings)[..., 0, :]
+    rings = segment_rings(values.flatten(0, 1), angle)
+    return across_levels(rings, level.flatten()[:, None])[:, 0].unflatten(0, level.shape)
 
 
 def interpolate(values: torch.Tensor, level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Segment `values` (n, 16) at pairs of `level` (p,) and `angle` (p,): (n, p). Constant values stay constant."""
     rings = segment_rings(values, angle)
     bands = _band_weights(level.to(values.dtype)).T
-    return (rings * bands).sum(1)
+    return sum((rings * bands).unbind(1))
 
 
 def segment_of(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
@@ -164,7 +166,7 @@ def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     across = turn / torch.lerp(
         torch.full_like(reach, P.rv_half_width[0]), torch.full_like(reach, P.rv_half_width[1]), reach
     )
-    bulge = (1 - across**2).clamp(min=0) ** P.rv_bluntness * (1 + P.rv_skew * across)
+    bulge = power((1 - across**2).clamp(min=0), P.rv_bluntness) * (1 + P.rv_skew * across)
     return bulge * (1 - reach**2)
 
 
@@ -207,8 +209,8 @@ def wall_volume(length: torch.Tensor, radius: torch.Tensor, thickness: torch.Ten
     """Relaxed myocardial volume (n,) m3 of a wall of `thickness` (n, 16) m, exact for the interpolation used here."""
     first, second = (moment.to(thickness) for moment in _thickness_moments())
     apex = P.apex_share * thickness.mean(1)
-    linear = 2 * radius * (thickness @ first)
-    epicardium = radius**2 * PROFILE_AREA + linear + ((thickness @ second) * thickness).sum(1)
+    linear = 2 * radius * (thickness * first).sum(1)
+    epicardium = radius**2 * PROFILE_AREA + linear + (thickness[:, :, None] * thickness[:, None] * second).sum((1, 2))
     return math.pi * ((length + apex) * epicardium - length * radius**2 * PROFILE_AREA)
 
 

@@ -31,7 +31,7 @@ from mmcl.simulation.measurement import longitudinal_strain, segment_strain
 from mmcl.simulation.motion import Beating, least_cavity
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People, by_sex
-from mmcl.simulation.random import normal
+from mmcl.simulation.random import normal, power
 
 P = parameters("heart")
 ANATOMY = parameters("anatomy")
@@ -190,14 +190,15 @@ def atria_centres(hearts: Hearts) -> torch.Tensor:
     for volume, (lateral, anterior) in ((hearts.la_max, P.left_atrium), (hearts.ra_max, P.right_atrium)):
         radius = atrial_radius(volume)
         reach = radius + hearts.shape.radius
-        local = torch.stack((lateral * reach, anterior * radius, -0.9 * radius - hearts.shape.length / 2), 1)
-        places.append(hearts.centre + torch.einsum("nk,nkx->nx", local, frame(hearts)))
+        local = (lateral * reach, anterior * radius, -0.9 * radius - hearts.shape.length / 2)
+        basis = frame(hearts)
+        places.append(hearts.centre + sum(part[:, None] * basis[:, k] for k, part in enumerate(local)))
     return torch.stack(places, 1)
 
 
 def atrial_radius(volume: torch.Tensor) -> torch.Tensor:
     """Radius in m of a sphere of `volume` ml."""
-    return SPHERE * (volume * 1e-6) ** (1 / 3)
+    return SPHERE * power(volume * 1e-6, 1 / 3)
 
 
 def segment_area(hearts: Hearts, levels: int = 60, angles: int = 72) -> torch.Tensor:
@@ -241,5 +242,7 @@ def _pose(seed: int, people: People, change: Change | None) -> tuple[torch.Tenso
 def _place(hearts: Hearts, height: torch.Tensor, radius: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Torso coordinates (n, points, 3) of cylinder coordinates, `height` below the base plane."""
     along = (height - hearts.shape.length[:, None] / 2).expand_as(radius)
-    local = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle), along), -1)
-    return hearts.centre[:, None, :] + local @ frame(hearts)
+    local = (radius * torch.cos(angle), radius * torch.sin(angle), along)
+    basis = frame(hearts)
+    # Added one by one: a matrix product's rounding depends on the batch.
+    return hearts.centre[:, None, :] + sum(part[..., None] * basis[:, None, k] for k, part in enumerate(local))

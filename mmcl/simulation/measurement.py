@@ -31,12 +31,12 @@ def segment_strain(
     Circumferential strain is that of the mid-wall ring, radial strain that of the thickness, both signed fractions.
     `phase` (n,) and `segments` (n, 16) are the contraction of the whole and of each segment at end-systole.
     """
-    level, angle, weights = (x.to(shape.length.device) for x in _sampling())
+    level, angle, segment = (x.to(shape.length.device) for x in _sampling())
     relaxed = _cut(shape, level, angle, torch.zeros_like(phase), torch.zeros_like(segments))
     contracted = _cut(shape, level, angle, phase, segments)
     before, after = relaxed.epi - relaxed.endo, contracted.epi - contracted.endo
     maps = (before, contracted.mid / relaxed.mid - 1, after / before - 1)
-    thickness, ecc, err = (x.flatten(1) @ weights for x in maps)
+    thickness, ecc, err = (torch.stack([x[:, segment == k].mean(1) for k in range(16)], 1) for x in maps)
     return thickness, ecc, err
 
 
@@ -68,10 +68,8 @@ def _cut(
 
 @cache
 def _sampling() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Levels, angles and averaging weights (levels * angles, 16)."""
+    """Levels, angles and the segment (levels, angles) where they meet."""
     step = (torch.arange(LEVELS_PER_BAND, dtype=torch.float64) + 0.5) / LEVELS_PER_BAND
     level = torch.cat([low + (high - low) * step for low, high in zip(BAND_EDGES[:-1], BAND_EDGES[1:], strict=True)])
     angle = (torch.arange(ANGLES, dtype=torch.float64) + 0.5) * (2 * math.pi / ANGLES)
-    segment = segment_of(level[:, None], angle[None, :]).flatten()
-    member = (segment[:, None] == torch.arange(16)).double()
-    return level, angle, member / member.sum(0)
+    return level, angle, segment_of(level[:, None], angle[None, :])

@@ -18,6 +18,7 @@ from mmcl.simulation.population import People
 P = parameters("motion")
 
 MOMENTS = 13  # between which the least cavity of a beat is sought
+LATEST = 0.25  # share of the beat after end-systole of timely muscle in which the least cavity lies
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,15 @@ def local_phase(
 
 def end_systole(hearts: Beating, frames: int) -> torch.Tensor:
     """Frame (n,) int64 of the least left ventricular cavity among `frames` of a beat."""
-    phase, segments = beat_phase(hearts, frames), segment_phase(hearts, frames)
-    return _volumes(hearts.shape, phase, segments).argmin(1)
+    beat = 60 / hearts.heart_rate
+    first = (_systole(hearts) / beat * frames).long()
+    # The least cavity comes soon after the timely muscle's end-systole, when the latest segments reach theirs.
+    chosen = first[:, None] + torch.arange(2 + int(LATEST * frames), device=first.device)
+    chosen = chosen.clamp(max=frames - 1)
+    time = (chosen / frames * beat[:, None])[..., None]
+    phase = _phase(hearts, time, beat.new_zeros(1, 1))[..., 0]
+    least = _volumes(hearts.shape, phase, _phase(hearts, time, hearts.segment_delay)).argmin(1, keepdim=True)
+    return chosen.gather(1, least)[:, 0]
 
 
 def least_cavity(hearts: Beating) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ from mmcl.simulation.infarct import WallDisease
 from mmcl.simulation.intervention import Change, changed
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People, by_sex, log_normal
-from mmcl.simulation.random import normal
+from mmcl.simulation.random import normal, power
 
 P = parameters("physiology")
 ANATOMY = parameters("anatomy")
@@ -73,7 +73,7 @@ def relaxed_shape(
     `slender` (n,) is the cavity's length over its diameter.
     """
     ratio = 2 * slender
-    radius = (edv * 1e-6 / (torch.pi * PROFILE_AREA * ratio)) ** (1 / 3)
+    radius = power(edv * 1e-6 / (torch.pi * PROFILE_AREA * ratio), 1 / 3)
     length = ratio * radius
     pattern = torch.tensor(P.thickness, dtype=edv.dtype, device=edv.device)
     pattern = pattern * (1 + P.thickness_sd * normal(seed, people.subject, "wall pattern", 16).clamp(-3, 3))

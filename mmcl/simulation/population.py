@@ -12,7 +12,7 @@ import torch
 
 from mmcl.simulation.intervention import Change, changed, check_names
 from mmcl.simulation.parameters import parameters
-from mmcl.simulation.random import normal, uniform
+from mmcl.simulation.random import normal, power, uniform
 
 P = parameters("population")
 
@@ -148,7 +148,7 @@ def sample_people(
         age=changed(change, "age", age),
         height=height,
         weight=weight,
-        bsa=0.007184 * weight**0.425 * (100 * height) ** 0.725,
+        bsa=0.007184 * power(weight, 0.425) * power(100 * height, 0.725),
         systolic=changed(change, "systolic", systolic),
         diastolic=changed(change, "diastolic", diastolic),
         hypertension=changed(change, "hypertension", hypertension),

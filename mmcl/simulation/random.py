@@ -45,6 +45,11 @@ def uniform(seed: int, subject: torch.Tensor, stream: str, count: int = 1) -> to
     return (_shift(bits, 12).double() + 0.5) * 2.0**-52
 
 
+def power(base: torch.Tensor, exponent: float) -> torch.Tensor:
+    """`base` (at least 0) to a power, rounded the same at every place of a tensor: torch's own is not."""
+    return torch.exp(exponent * torch.log(base))
+
+
 def normal(seed: int, subject: torch.Tensor, stream: str, count: int = 1) -> torch.Tensor:
     """Standard normal numbers, float64, shape (subjects, count), by the inverse distribution function."""
     return torch.special.ndtri(uniform(seed, subject, stream, count))
