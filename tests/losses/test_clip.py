@@ -6,7 +6,8 @@ import torch
 import torch.distributed as distributed
 import torch.multiprocessing as multiprocessing
 
-from mmcl.losses.clip import clip_loss, gather, labels, logits
+from mmcl.losses.clip import clip_loss, labels, logits
+from mmcl.losses.gather import gather
 
 
 def _naive(cmr: torch.Tensor, ecg: torch.Tensor, temperature: float, lambda_0: float) -> torch.Tensor:
@@ -58,6 +59,32 @@ def test_chance_level_and_perfect_alignment():
     same = torch.ones(16, 4)
     assert clip_loss(same, same).item() == pytest.approx(math.log(16))
     assert clip_loss(torch.eye(16), torch.eye(16), temperature=0.01).item() < 1e-6
+
+
+def test_a_batch_of_one_has_nothing_to_tell_apart():
+    assert clip_loss(torch.ones(1, 4), torch.randn(1, 4)).item() == 0.0
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e3])
+def test_temperatures_at_their_limits_stay_finite(temperature):
+    pair = _pair()
+    loss = clip_loss(*pair, temperature)
+    assert all(torch.isfinite(x).all() for x in (loss, *torch.autograd.grad(loss, pair)))
+
+
+def test_a_temperature_can_be_learnt():
+    pair, temperature = _pair(), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    gradient = torch.autograd.grad(clip_loss(*pair, temperature), temperature)[0]
+    above, below = (clip_loss(*pair, 0.3 + step) for step in (1e-5, -1e-5))
+    assert gradient.item() == pytest.approx((above - below).item() / 2e-5, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    pair = [z.detach().to(dtype) for z in _pair()]
+    found = clip_loss(*pair)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, clip_loss(*(z.float() for z in pair)))
 
 
 def test_rows_are_cmr():

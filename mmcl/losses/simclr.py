@@ -1,0 +1,31 @@
+"""NT-Xent, the loss of SimCLR (Chen et al. 2020, ICML): two views of a sample attract, all others repel.
+
+Serves ECGs and CMR alike. Across processes the negatives are those of the global batch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from mmcl.losses.gather import at_least_single, gather
+
+
+def nt_xent_loss(one: torch.Tensor, other: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+    """NT-Xent of two views, each (batch, width), not normalised; a scalar.
+
+    Every one of the 2 batch views looks for its partner among the 2 batch - 1 others, by cosine over the temperature.
+    With a batch of 1 there is nothing to repel and the loss is 0. ValueError when the shapes differ or the temperature
+    is not positive.
+    """
+    if one.shape != other.shape or one.ndim != 2:
+        raise ValueError(f"views {tuple(one.shape)} and {tuple(other.shape)}: expected two equal (batch, width)")
+    if not temperature > 0.0:
+        raise ValueError(f"temperature {temperature}: expected a positive number")
+    views = F.normalize(at_least_single(torch.cat([gather(one), gather(other)])), dim=1)
+    count = len(views)
+    similarity = views @ views.T / temperature
+    itself = torch.eye(count, dtype=torch.bool, device=views.device)
+    similarity = similarity.masked_fill(itself, -torch.inf)
+    partner = torch.arange(count, device=views.device).roll(count // 2)
+    return F.cross_entropy(similarity, partner)
