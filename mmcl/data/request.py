@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mmcl.config import LEADS, RAW_SAMPLING_RATE, fingerprint
 from mmcl.data.cmr_preprocessing import Cine
@@ -22,13 +21,11 @@ from mmcl.data.store import Store
 from mmcl.data.tables import read_table
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
 from mmcl.setting import Setting
-from mmcl.simulation.cine import render_cine
-from mmcl.simulation.export import MARKER, identifier, simulate_subjects
+from mmcl.simulation.cohort import identifier, simulate_batches
+from mmcl.simulation.export import MARKER
 
 _SLICES = 8
 """Slices of a stack that preprocessing accepts."""
-
-_CHUNK = 64
 
 
 def request_store(setting: Setting, raw: str | Path = "", workers: int = 1) -> Store:
@@ -78,15 +75,14 @@ def _simulate(setting: Setting, manifest: Manifest, raw: Path) -> Store:
 
 
 def _simulated_rows(setting: Setting, settings: Settings) -> Iterator[Prepared | Rejection]:
-    seed, cohort = setting.run.seed, setting.profile.cohort
-    for first in range(0, cohort.size, _CHUNK):
-        subject = torch.arange(first, min(first + _CHUNK, cohort.size), device=setting.device)
-        subjects = simulate_subjects(seed, cohort, subject)
-        cine = render_cine(seed, subjects.hearts, cohort, middle_only=True)
-        signals = subjects.ecg.signal.cpu().numpy()
-        images, labels = cine.images.cpu().numpy(), cine.labels.cpu().numpy()
-        for row, name in enumerate(subjects.participants["eid"]):
-            recording = Recording(signals[row], LEADS, ("mV",) * len(LEADS), RAW_SAMPLING_RATE, name, "simulated")
+    cohort = setting.profile.cohort
+    images = {name: getattr(cohort, name) for name in ("slices", "frames", "matrix", "spacing")}
+    parts = simulate_batches(
+        range(cohort.size), setting.run.seed, odds=cohort.odds, **images, device=setting.device, progress=True
+    )
+    for part in parts:
+        for name, signal, frames, labels in zip(part.subjects.index, part.ecg, part.cmr, part.masks, strict=True):
+            recording = Recording(signal, LEADS, ("mV",) * len(LEADS), RAW_SAMPLING_RATE, name, "simulated")
             # The middle slice stands for the stack that it was rendered from; its frames are ED, halfway and ES.
-            stack = [np.broadcast_to(part[row], (_SLICES, *part.shape[2:])) for part in (images, labels)]
+            stack = [np.broadcast_to(values, (_SLICES, *values.shape)) for values in (frames, labels)]
             yield prepare(recording, Cine(*stack, (cohort.spacing,) * 2, name, "simulated"), settings, es_frame=2)
