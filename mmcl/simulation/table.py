@@ -24,11 +24,13 @@ HYPERTROPHY = (70.6, 55.7)
 def population_table(seed: int, subjects: torch.Tensor, batch: int = 64, ecg: bool = True) -> pd.DataFrame:
     """One row for each of `subjects` of cohort `seed`, indexed by subject; without `ecg` only people and hearts.
 
-    People: the fields of `People` but `silent`, `bmi`, `healthy`, `silent_cad` ... Hearts: the 82 phenotypes by name,
-    `conduction`, `lvm_index` g/m2, `lvh`, `scar` share of segment depth, `scarred` and `scarred_large` (4 segments or
-    more). ECG, noise-free: `hr` /min, `pr`, `qrs`, `qt`, `qtc` (Bazett) ms, `axis` degrees, `q_`, `r_`, `s_`, `t_` and
-    lead in mV, `p_II` mV, `p_duration` ms, `sokolow_lyon` and `cornell` mV, `pathological_q` with `_anterior`,
-    `_lateral` and `_inferior`, `any_ectopic`, and truths such as `t_inverted_V5`.
+    People: the fields of `People` but `silent`, `male`, `bmi`, `healthy`, `silent_cad` ... Hearts: the 82 phenotypes by
+    name, `wt_mid` mm of segments 7 to 12, `conduction`, `lvm_index` g/m2, `lvh`, `scar` share of segment depth,
+    `scarred` and `scarred_large` (4 segments or more). ECG, noise-free: `hr` /min, `pr`, `qrs`, `qt`, `qtc` (Bazett)
+    ms, `axis`, `p_axis`, `t_axis` degrees, `q_`, `r_`, `s_`, `t_`, `st_` and lead in mV, `p_II` mV, `p_duration` ms,
+    `sokolow_lyon` and `cornell` mV; truths `qrs_120`, `q_present_` (above 0.02 mV) and `t_inverted_` (below -0.1 mV)
+    and lead, `sokolow_lyon_positive`, `cornell_positive`, `pathological_q` with `_anterior`, `_lateral` and
+    `_inferior`, `any_ectopic`, `any_ventricular_ectopic`. What needs a P wave is NaN in atrial fibrillation.
     """
     parts = []
     for start in range(0, len(subjects), batch):
@@ -45,6 +47,7 @@ def _people_columns(hearts: Hearts) -> dict[str, np.ndarray]:
     people = hearts.people
     fields = {field.name: getattr(people, field.name) for field in dataclasses.fields(people)}
     columns = {name: value.cpu().numpy() for name, value in fields.items() if value.dim() == 1 and name != "subject"}
+    columns["male"] = ~columns["female"]
     columns |= {f"silent_{name.lower()}": people.silent[:, k].cpu().numpy() for k, name in enumerate(DISEASES)}
     return columns | {"bmi": people.bmi.cpu().numpy(), "healthy": people.healthy.cpu().numpy()}
 
@@ -53,8 +56,10 @@ def _heart_columns(hearts: Hearts) -> dict[str, np.ndarray]:
     people, depth = hearts.people, hearts.transmurality.cpu().numpy()
     index = (hearts.lv_mass / people.bsa).cpu().numpy()
     segments = (depth >= SCAR).sum(axis=1)
+    phenotypes = measure(hearts)
     return {
-        **measure(hearts),
+        **phenotypes,
+        "wt_mid": np.mean([phenotypes[f"WT_{k}"] for k in range(7, 13)], axis=0),
         "conduction": hearts.conduction.cpu().numpy(),
         "lvm_index": index,
         "lvh": index > np.where(people.female.cpu().numpy(), HYPERTROPHY[1], HYPERTROPHY[0]),
@@ -74,6 +79,8 @@ def _ecg_columns(ecg: Electrocardiogram, hearts: Hearts) -> dict[str, np.ndarray
     columns |= {f"t_inverted_{lead}": columns[f"t_{lead}"] < -0.1 for lead in LEADS}
     columns |= {f"q_present_{lead}": columns[f"q_{lead}"] > 0.02 for lead in LEADS}
     columns |= {"p_II": waves.p[:, LEADS.index("II")], "p_duration": waves.p_duration}
+    columns["qrs_120"] = ecg.qrs >= 120
+    columns |= {f"{wave}_axis": _axis(getattr(waves, wave)) for wave in ("p", "t")}
     columns["sokolow_lyon"] = columns["s_V1"] + torch.maximum(columns["r_V5"], columns["r_V6"])
     columns["cornell"] = columns["r_aVL"] + columns["s_V3"]
     columns["sokolow_lyon_positive"] = columns["sokolow_lyon"] >= 3.5
@@ -85,3 +92,9 @@ def _ecg_columns(ecg: Electrocardiogram, hearts: Hearts) -> dict[str, np.ndarray
         columns["any_ectopic"] = (ecg.ectopic > 0).any(dim=1)
         columns["any_ventricular_ectopic"] = (ecg.ectopic == 2).any(dim=1)
     return {name: value.cpu().numpy() for name, value in columns.items()}
+
+
+def _axis(amplitude: torch.Tensor) -> torch.Tensor:
+    """Frontal axis (n,) in degrees, of amplitudes (n, 12) in I and aVF; a Goldberger lead is smaller by sqrt(3) / 2."""
+    one, foot = amplitude[:, LEADS.index("I")], amplitude[:, LEADS.index("aVF")]
+    return torch.rad2deg(torch.atan2(foot * 2 / 3**0.5, one))
