@@ -5,7 +5,6 @@ Volumes and strains stored here are measured from the geometry. Torso coordinate
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,13 +29,13 @@ from mmcl.simulation.intervention import Change, changed, check_names
 from mmcl.simulation.measurement import longitudinal_strain, segment_strain
 from mmcl.simulation.motion import Beating, least_cavity
 from mmcl.simulation.parameters import parameters
-from mmcl.simulation.population import People, by_sex
+from mmcl.simulation.population import People
+from mmcl.simulation.pose import frame, sample_pose
 from mmcl.simulation.random import normal, power
 
 P = parameters("heart")
 ANATOMY = parameters("anatomy")
 PHYSIOLOGY = parameters("physiology")
-POPULATION = parameters("population")
 
 __all__ = [
     "SEGMENT_ANGLE",
@@ -44,7 +43,6 @@ __all__ = [
     "Hearts",
     "atria_centres",
     "build_hearts",
-    "frame",
     "rv_point",
     "segment_area",
     "wall_point",
@@ -116,7 +114,7 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
     shape = replace(shape, rv_relaxed=relaxed, rv_contracted=relaxed + (least - relaxed) / phase)
     la_max, la_min, ra_max, ra_min = physiology.atrial_volumes(seed, people, volume, body, change)
     wall, ecc, err = segment_strain(shape, phase, segments)
-    centre, axis, roll = _pose(seed, people, change)
+    centre, axis, roll = sample_pose(seed, people, change)
     return Hearts(
         people=people,
         shape=shape,
@@ -142,18 +140,6 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
         axis=axis,
         roll=roll,
     )
-
-
-def frame(hearts: Hearts) -> torch.Tensor:
-    """Unit vectors (n, 3, 3) of each heart in the torso: lateral (angle 0), anterior (angle pi/2), base to apex."""
-    axis = hearts.axis
-    up = torch.zeros_like(axis)
-    up[:, 1] = 1
-    anterior = up - axis[:, 1:2] * axis
-    anterior = anterior / anterior.norm(dim=1, keepdim=True)
-    lateral = torch.linalg.cross(anterior, axis)
-    cos, sin = torch.cos(hearts.roll)[:, None], torch.sin(hearts.roll)[:, None]
-    return torch.stack((cos * lateral + sin * anterior, cos * anterior - sin * lateral, axis), 1)
 
 
 def wall_point(hearts: Hearts, level: torch.Tensor, angle: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
@@ -191,7 +177,7 @@ def atria_centres(hearts: Hearts) -> torch.Tensor:
         radius = atrial_radius(volume)
         reach = radius + hearts.shape.radius
         local = (lateral * reach, anterior * radius, -0.9 * radius - hearts.shape.length / 2)
-        basis = frame(hearts)
+        basis = frame(hearts.axis, hearts.roll)
         places.append(hearts.centre + sum(part[:, None] * basis[:, k] for k, part in enumerate(local)))
     return torch.stack(places, 1)
 
@@ -218,31 +204,10 @@ def segment_area(hearts: Hearts, levels: int = 60, angles: int = 72) -> torch.Te
     return area.flatten(1) @ member
 
 
-def _pose(seed: int, people: People, change: Change | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Centre (n, 3), axis (n, 3) and roll (n,) in the torso; a stocky body has a higher, more horizontal heart."""
-    draw = normal(seed, people.subject, "pose", 6).clamp(-2.5, 2.5)
-    tallness = (people.height - by_sex(people.female, POPULATION.height_mean)) / 0.065
-    habitus = (((people.bmi - 26.5) / 4.3 - 0.5 * tallness) / 1.1).clamp(-2.5, 2.5)
-    mean = torch.tensor(P.centre, dtype=torch.float64, device=draw.device)
-    spread = torch.tensor(P.centre_sd, dtype=torch.float64, device=draw.device)
-    centre = (mean + spread * draw[:, :3]) * (people.bsa / 1.85).sqrt()[:, None]
-    centre[:, 1] += P.raised_per_habitus * habitus
-    names = ("centre_x", "centre_y", "centre_z")
-    centre = torch.stack([changed(change, name, centre[:, k]) for k, name in enumerate(names)], 1)
-    x, y, z = P.axis
-    azimuth = math.atan2(z, x) + P.azimuth_sd * draw[:, 3]
-    norm = math.hypot(x, y, z)
-    elevation = math.asin(y / norm) + P.elevation_sd * draw[:, 4] + P.horizontal_per_habitus * habitus
-    azimuth, elevation = changed(change, "azimuth", azimuth), changed(change, "elevation", elevation)
-    flat = torch.cos(elevation)
-    axis = torch.stack((flat * torch.cos(azimuth), torch.sin(elevation), flat * torch.sin(azimuth)), 1)
-    return centre, axis, changed(change, "roll", P.roll_mean + P.roll_sd * draw[:, 5])
-
-
 def _place(hearts: Hearts, height: torch.Tensor, radius: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Torso coordinates (n, points, 3) of cylinder coordinates, `height` below the base plane."""
     along = (height - hearts.shape.length[:, None] / 2).expand_as(radius)
     local = (radius * torch.cos(angle), radius * torch.sin(angle), along)
-    basis = frame(hearts)
+    basis = frame(hearts.axis, hearts.roll)
     # Added one by one: a matrix product's rounding depends on the batch.
     return hearts.centre[:, None, :] + sum(part[..., None] * basis[:, None, k] for k, part in enumerate(local))
