@@ -14,8 +14,8 @@ import torch
 from mmcl.simulation.anatomy import interpolate
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
 from mmcl.simulation.parameters import parameters
-from mmcl.simulation.random import normal
-from mmcl.simulation.source import LEFT, Mesh, grid_cells
+from mmcl.simulation.random import normal, uniform
+from mmcl.simulation.source import LEFT, RIGHT, Mesh, grid_cells
 
 P = parameters("activation")
 SOURCE = parameters("source")
@@ -47,19 +47,21 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     thickness = (outer - inner).norm(dim=-1)
 
     onset, sites = _wall_sites(hearts, LEFT_SITES, 0.0)
-    onset = onset + P.site_spread * normal(seed, hearts.people.subject, "activation.sites", len(LEFT_SITES))
+    onset = onset + _fascicles(seed, hearts)
     endocardial = _spread(inner, sites, onset, P.endocardial_velocity * speed)
     fascicles = normal(seed, hearts.people.subject, "activation.fascicles", 2) * torch.tensor(P.fascicle_spread, **kind)
     lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / P.endocardium_done).clamp(0, 1)
     endocardial = endocardial * torch.exp(lateness)
     endocardial = endocardial + interpolate(hearts.segment_delay, level, angle)
-    across = 1000 * thickness / (P.transmural_velocity * speed)
+    alive = 1 - P.impaired_slowing * (1 - interpolate(hearts.viability, level, angle).clamp(0, 1))
+    across = 1000 * thickness / (P.transmural_velocity * speed * alive)
     from_left = endocardial + depth * across
 
     block = hearts.people.rbbb.to(**kind)[:, None]
+    late = P.right_spread * normal(seed, hearts.people.subject, "activation.right") + P.right_block_delay * block
     rv_speed = P.endocardial_velocity * speed * (1 - (1 - P.right_block_velocity) * block)
     septal_onset, septal_sites = _wall_sites(hearts, ("right_septal",), 1.0)
-    septal = _spread(outer, septal_sites, septal_onset + P.right_block_delay * block, rv_speed)
+    septal = _spread(outer, septal_sites, septal_onset + late, rv_speed)
     # Where the wall does not face the right ventricle nothing comes from there.
     facing = interpolate(torch.tensor([SEPTAL], **kind), level, angle)
     from_right = septal + (1 - depth) * across + NEVER * (1 - facing)
@@ -68,7 +70,7 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     rv_level, rv_onset = (torch.tensor(_values(RIGHT_SITES, name), **kind) for name in ("level", "onset"))
     rv_sites = rv_point(hearts, rv_level, torch.full_like(rv_level, 0.5), torch.zeros_like(rv_level))
     free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
-    right = _spread(free, rv_sites, rv_onset[None] + P.right_block_delay * block, rv_speed)
+    right = _spread(free, rv_sites, rv_onset[None] + late, rv_speed)
     right = right + 1000 * SOURCE.right_thickness * free_depth / (P.transmural_velocity * speed)
     return torch.cat([left, right], dim=1)
 
@@ -84,22 +86,86 @@ def _wall_sites(hearts: Hearts, sites: tuple[str, ...], depth: float) -> tuple[t
     return onset[None], wall_point(hearts, level, torch.deg2rad(angle), torch.full_like(level, depth))
 
 
-def recover(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
-    """Recovery time (n, nodes) in ms at the mean heart rate: activation plus the local action potential's duration."""
+def activate_from(focus: torch.Tensor, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
+    """Activation time (n, nodes) in ms of a beat that begins at `focus` (n, 3), a place in the muscle.
+
+    It spreads slowly from muscle to muscle; once it has entered the Purkinje network, faster, but late.
+    """
+    distance = 1000 * (mesh.points - focus[:, None]).norm(dim=-1)
+    speed = hearts.conduction[:, None]
+    muscle = distance / (P.muscle_velocity * speed)
+    return _earliest(torch.stack([muscle, P.purkinje_entry + distance / (P.endocardial_velocity * speed)], dim=-1))
+
+
+def ventricular_focus(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
+    """Where each heart's ventricular premature beats begin, (n, 3) m: a node of the right outflow tract or anywhere in
+    the left ventricle but at its apex.
+    """
+    draws = uniform(seed, hearts.people.subject, "activation.focus", 2)
+    number = torch.arange(len(mesh.level), device=draws.device)
+    _, turn, _ = grid_cells(RIGHT, hearts.centre)
+    anterior = torch.nn.functional.pad(turn, (mesh.right, 0)) < P.outflow_turn
+    outflow = number[(number >= mesh.right) & (mesh.level < P.outflow_level) & anterior]
+    left = number[(number < mesh.right) & (mesh.level < P.focus_level)]
+    nodes = [where[(draws[:, 1] * len(where)).long()] for where in (outflow, left)]
+    node = torch.where(draws[:, 0] < P.outflow_share, *nodes)
+    return mesh.points.gather(1, node[:, None, None].expand(-1, 1, 3))[:, 0]
+
+
+def durations(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
+    """Action potentials' durations (n, nodes) in ms at the mean heart rate, in muscle that activates at `activation`
+    beat for beat; a single beat on another way does not change them.
+    """
     subject = hearts.people.subject
     draws = normal(seed, subject, "activation.duration", 2)
+    flat = 1 - (1 - P.nonspecific_gradient) * nonspecific(seed, hearts).to(draws)[:, None]
     mean = P.duration + P.duration_spread * draws[:, :1]
     mean = mean * (60 / hearts.heart_rate[:, None]) ** P.duration_power
     thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - P.thick_wall).clamp(min=0)
-    transmural = P.duration_transmural + P.transmural_spread * draws[:, 1:] + P.thick_wall_transmural * thickening
+    transmural = flat * (P.duration_transmural + P.transmural_spread * draws[:, 1:])
+    transmural = transmural + P.thick_wall_transmural * thickening
     # Muscle is adapted to its usual place in the sequence, not to a block: beyond the normal range nothing is made up.
     late = activation.clamp(max=P.latest_usual) - P.latest_usual / 2
-    duration = mean + transmural * mesh.depth + P.duration_apex * mesh.level + P.duration_on_activation * late
+    duration = mean + transmural * mesh.depth + flat * (P.duration_apex * mesh.level + P.duration_on_activation * late)
     level, turn, _ = grid_cells(LEFT, hearts.centre)
     duration[:, mesh.right :] -= (1 - P.right_transmural) * transmural * mesh.depth[mesh.right :]
     local = P.local_spread * normal(seed, subject, "activation.local", 16) + P.infarct_duration * hearts.transmurality
+    local = local + P.impaired_duration * (1 - hearts.transmurality - hearts.viability).clamp(min=0)
     duration[:, : mesh.right] += interpolate(local, level, 2 * math.pi * turn)
-    return activation + duration
+    return duration
+
+
+def plateau(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
+    """Height of the action potentials (n, nodes) relative to healthy muscle's.
+
+    It is lower under the endocardium of a thick wall and in non-specific ST-T change: a depressed ST segment.
+    """
+    thickening = (hearts.wall_thickness.mean(dim=1) - P.thick_wall).clamp(min=0)
+    loss = P.thick_wall_plateau * thickening + P.nonspecific_plateau * nonspecific(seed, hearts).to(thickening)
+    height = 1 - loss[:, None] * (1 - mesh.depth)
+    height[:, mesh.right :] = 1
+    return height
+
+
+def nonspecific(seed: int, hearts: Hearts) -> torch.Tensor:
+    """Who has flat T waves and a slightly low ST segment of no known cause: bool (n,)."""
+    people = hearts.people
+    score = P.nonspecific_log_odds + P.nonspecific_per_decade * (people.age - 60) / 10
+    score = score + P.nonspecific_female * people.female + P.nonspecific_hypertension * people.hypertension
+    return uniform(seed, people.subject, "activation.nonspecific")[:, 0] < torch.sigmoid(score)
+
+
+def _fascicles(seed: int, hearts: Hearts) -> torch.Tensor:
+    """ms (n, sites) by which the breakthroughs of the left ventricle are later than usual.
+
+    The anterior fascicle is late where the posterior is early and the other way round; with age the anterior one, the
+    longer and thinner, falls behind. Each site varies by itself besides.
+    """
+    subject = hearts.people.subject
+    balance = P.fascicle_balance * normal(seed, subject, "activation.balance")[:, 0]
+    balance = balance + P.fascicle_per_year * (hearts.people.age - 60)
+    share = torch.tensor([1.0, 0.0, -1.0, 1.0, -1.0], dtype=balance.dtype, device=balance.device)
+    return balance[:, None] * share + P.site_spread * normal(seed, subject, "activation.sites", len(LEFT_SITES))
 
 
 def _spread(points: torch.Tensor, sites: torch.Tensor, onset: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:

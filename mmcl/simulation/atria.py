@@ -11,7 +11,7 @@ from mmcl.simulation.conductor import Torso, transfer
 from mmcl.simulation.heart import Hearts, atria_centres
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.source import grid_cells, grid_edges, weights
+from mmcl.simulation.source import STEP, grid_cells, grid_edges, wave, weights
 
 P = parameters("atria")
 SOURCE = parameters("source")
@@ -43,13 +43,34 @@ def atrial_weights(torso: Torso, points: torch.Tensor) -> torch.Tensor:
 
 
 def atrial_activation(hearts: Hearts, points: torch.Tensor) -> torch.Tensor:
-    """Sinus activation (n, nodes) in ms after the sinus node fires."""
+    """Sinus activation (n, nodes) in ms after the sinus node fires: the right atrium, then the left."""
     right, left = points.chunk(2, dim=1)
     speed = P.velocity * hearts.conduction[:, None]
     sinus, bundle = _towards(right, P.sinus_node), _towards(left, P.bachmann)
     delay = (bundle - sinus).norm(dim=-1) / speed
     times = torch.cat([_arc(right, sinus) / speed, delay + _arc(left, bundle) / speed], dim=1)
     return 1000 * times
+
+
+def ectopic_activation(seed: int, hearts: Hearts, points: torch.Tensor) -> torch.Tensor:
+    """Activation (n, nodes) in ms of a premature beat from a focus low in the left or right atrium, by chance."""
+    subject = hearts.people.subject
+    speed = P.velocity * hearts.conduction[:, None]
+    first, second = points.chunk(2, dim=1)
+    starts_right = uniform(seed, subject, "atria.focus")[:, :1] < P.ectopic_right_share
+    from_right = torch.cat([_arc(first, _towards(first, P.ectopic_focus)), _crossing(first, second)], dim=1)
+    from_left = torch.cat([_crossing(second, first), _arc(second, _towards(second, P.ectopic_focus))], dim=1)
+    return 1000 * torch.where(starts_right, from_right, from_left) / speed
+
+
+def _crossing(here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Way (n, nodes) in m to the nodes of the atrium `there` from the ectopic focus of the one `here`."""
+    apart = there.mean(dim=1, keepdim=True) - here.mean(dim=1, keepdim=True)
+    focus = _towards(here, P.ectopic_focus)
+    centre = there.mean(dim=1, keepdim=True)
+    radius = (there - centre).norm(dim=-1).mean(dim=1)[:, None, None]
+    entry = centre - radius * apart / apart.norm(dim=-1, keepdim=True)
+    return (entry - focus).norm(dim=-1) + _arc(there, entry)
 
 
 def fibrillatory_waves(seed: int, subject: torch.Tensor, points: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -72,10 +93,13 @@ def fibrillatory_waves(seed: int, subject: torch.Tensor, points: torch.Tensor, w
     return P.fibrillation_amplitude * (cosine @ angle.sin() - sine @ angle.cos())
 
 
-def p_wave(weight: torch.Tensor, activation: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-    """Electrode potentials (n, 9, time) in mV at `time` (time,) ms after the sinus node fires."""
-    depolarised = torch.sigmoid((time - activation[:, :, None]) / P.upstroke)
-    return SOURCE.amplitude * weight @ depolarised.to(weight)
+def p_wave(weight: torch.Tensor, activation: torch.Tensor, start: float, count: int) -> torch.Tensor:
+    """Electrode potentials (n, 9, count) in mV, `STEP` ms apart from `start` ms, of atria that activate at `activation`
+    (n, nodes) ms and recover `duration` ms later.
+    """
+    steps = STEP * torch.arange(-(count - 1), count, dtype=torch.float64, device=weight.device)
+    change = torch.sigmoid(steps / P.upstroke) - torch.sigmoid((steps - P.duration) / P.recovery)
+    return SOURCE.amplitude * wave(weight, activation, change, start, count)
 
 
 def _towards(points: torch.Tensor, direction: tuple[float, float, float]) -> torch.Tensor:

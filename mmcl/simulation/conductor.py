@@ -31,6 +31,9 @@ class Torso:
     `ELECTRODES`; `gain` (n,) factor on every potential.
     """
 
+    SHARED = ("centre",)
+    """What every subject has in common."""
+
     centre: torch.Tensor
     radius: torch.Tensor
     electrodes: torch.Tensor

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.config import RAW_SAMPLING_RATE
-from mmcl.simulation.anatomy import interpolate
+from mmcl.simulation.anatomy import interpolate, profile
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
 from mmcl.simulation.parameters import parameters
 
@@ -38,6 +38,9 @@ class Mesh:
     `edges` (edges, 2) node numbers; `conductance` (n, edges) siemens; nodes are those of the left ventricle, then
     from `right` on the right ventricle.
     """
+
+    SHARED = ("level", "depth", "edges")
+    """What every heart has in common."""
 
     points: torch.Tensor
     level: torch.Tensor
@@ -62,6 +65,7 @@ def build_mesh(hearts: Hearts) -> Mesh:
     one, other = viable[:, left_edges[:, 0]], viable[:, left_edges[:, 1]]
     # Two halves of an edge in series conduct as the harmonic mean.
     left_conductance = left_conductance * 2 * one * other / (one + other).clamp(min=1e-6)
+    left_conductance = left_conductance * _cavity_blood(hearts, level, 2 * math.pi * turn, depth, left_edges)
     return Mesh(
         points=torch.cat([left, right], dim=1),
         level=torch.cat([level, rv_level]),
@@ -156,6 +160,21 @@ def grid_edges(
         edges.append(pair)
         conductance.append(sigma * (area[:, pair[:, 0]] + area[:, pair[:, 1]]) / 2 / lengths[axis].flatten(1))
     return torch.cat(edges), torch.cat(conductance, dim=1)
+
+
+def _cavity_blood(
+    hearts: Hearts, level: torch.Tensor, angle: torch.Tensor, depth: torch.Tensor, edges: torch.Tensor
+) -> torch.Tensor:
+    """Factor (n, edges) by which the well-conducting blood of the left ventricle changes what an edge contributes.
+
+    A sphere of radius a in a uniform lead field strengthens it at radius r outwards by 1 + 2 b (a / r)^3 and weakens it
+    along the wall by 1 - b (a / r)^3 (Brody 1956, Circ Res 4:731), with b the contrast of conductivities.
+    """
+    cavity = hearts.shape.radius[:, None] * profile(level)
+    ratio = (cavity / (cavity + depth * interpolate(hearts.shape.thickness, level, angle) * profile(level))) ** 3
+    one, other = edges.unbind(1)
+    ratio = P.blood_contrast * (ratio[:, one] + ratio[:, other]) / 2
+    return torch.where(depth[one] == depth[other], 1 - ratio, 1 + 2 * ratio)
 
 
 def _viability(hearts: Hearts, level: torch.Tensor, angle: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:

@@ -171,7 +171,7 @@ def test_right_bundle_branch_block_ends_in_a_late_r_wave_on_the_right():
 def test_subject_is_the_same_in_any_batch(monkeypatch):
     whole = build_hearts(SEED, sample_people(SEED, torch.arange(20)))
     part = build_hearts(SEED, sample_people(SEED, torch.tensor([17, 4])))
-    monkeypatch.setattr(electrocardiogram, "CHUNK", 7)
+    monkeypatch.setitem(electrocardiogram.CHUNK, "cpu", 7)
     one, other = simulate_ecg(SEED, whole), simulate_ecg(SEED, part)
     for field in dataclasses.fields(Electrocardiogram):
         expected, found = getattr(one, field.name)[[17, 4]], getattr(other, field.name)
