@@ -7,18 +7,21 @@ phenotypes (`anatomy`), cut at the moment of each frame, so that masks agree wit
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
 from mmcl.config import CohortConfig
-from mmcl.simulation.anatomy import Shape
+from mmcl.simulation.anatomy import Shape, profile
 from mmcl.simulation.heart import Hearts
-from mmcl.simulation.motion import beat_phase, end_systole
+from mmcl.simulation.motion import beat_phase, end_systole, segment_phase
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.scene import receive, render_scene, windows
+from mmcl.simulation.receiver import receive
+from mmcl.simulation.scene import render_scene
 from mmcl.simulation.short_axis import draw_heart, heart_window, trace_borders
+from mmcl.simulation.texture import windows
 
 P = parameters("cine")
 
@@ -37,6 +40,23 @@ class Cine:
     ed_frame: int
     es_frame: torch.Tensor
     slice_distance: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What does not change from frame to frame: `hearts` and their `shape` in single precision; `index` (slices,) of
+    the slices in the full stack; `scene` and `texture` (n, slices, rows, columns); `height` (n, slices * frames) m of
+    the planes; `x` (n, slices, columns) mm to image right and `y` (n, slices, rows) mm up from the ventricle's axis.
+    """
+
+    hearts: Hearts
+    shape: Shape
+    index: torch.Tensor
+    scene: torch.Tensor
+    texture: torch.Tensor
+    height: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
 
 
 def render_cine(seed: int, hearts: Hearts, cohort: CohortConfig, middle_only: bool = False) -> Cine:
@@ -79,26 +99,53 @@ def _render(
     plan = P.planning_sd * normal(seed, people.subject, "planning").clamp(-2.5, 2.5).float()
     height = (shape.length + shape.apex)[:, None] / 2 + (depth + plan + jitter) / 1000
     height = height[:, :, None].expand(n, planes, count).reshape(n, -1)
-    phase = torch.gather(beat_phase(hearts, cohort.frames).float(), 1, frames)
-    phase = phase[:, None, :].expand(n, planes, count).reshape(n, -1)
-
-    borders = trace_borders(seed, hearts, shape, height, phase, index)
+    phase, segments = _phases(hearts, cohort.frames, frames, planes)
     offset = uniform(seed, people.subject, "tissue texture", cohort.slices)[:, index]
     texture = windows("fine", offset, cohort.matrix, cohort.matrix)
     size = 1000 * (shape.radius + shape.thickness.mean(1))
-    scene = render_scene(seed, people, texture, size, x, y, depth)
-    rows, columns = heart_window(borders, x, y)
-    signal = scene[:, :, None].repeat(1, 1, count, 1, 1)
-    labels = torch.zeros(signal.shape, dtype=torch.uint8, device=device)
-    part = (..., rows, columns)
-    signal[part], labels[part] = draw_heart(
-        seed, hearts, borders, signal[part], texture[part], x[..., columns], y[..., rows]
-    )
+    level = height[:, ::count] / (shape.length + shape.apex)[:, None]
+    local = size[:, None] * profile(level.clamp(0, 0.95))
+    scene = render_scene(seed, people, texture, local, size + 700 * shape.rv_relaxed, x, y, depth)
+    still = Stack(hearts, shape, index, scene, texture, height, x, y)
+    signal, labels = _paint(seed, still, phase, segments)
+    irregular = people.in_af
+    if irregular.any():
+        # A cine is put together from several beats; those of unequal length disagree about the size of the heart.
+        share = uniform(seed, people.subject, "mixed beats")[irregular].float()
+        mixed = P.mixing[0] + (P.mixing[1] - P.mixing[0]) * share
+        other = mixed + (1 - 2 * mixed) * phase[irregular]
+        parts = mixed[..., None] + (1 - 2 * mixed[..., None]) * segments[irregular]
+        signal[irregular] = (signal[irregular] + _paint(seed, _take(still, irregular), other, parts)[0]) / 2
 
     offsets = uniform(seed, people.subject, "noise", 2 * cohort.slices * cohort.frames)
     offsets = offsets.reshape(n, cohort.slices, cohort.frames, 2)
     offsets = offsets[torch.arange(n, device=device)[:, None, None], index[None, :, None], frames[:, None, :]]
-    return receive(seed, people, signal, offsets, x, y), labels
+    return receive(seed, people, signal, offsets, x, y, cohort.spacing), labels
+
+
+def _paint(seed: int, stack: Stack, phase: torch.Tensor, segments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signal and labels (n, slices, frames, rows, columns) with the hearts in their scene.
+
+    `phase` (n, slices * frames) and `segments` (.., 16) of contraction.
+    """
+    borders = trace_borders(seed, stack.hearts, stack.shape, stack.height, phase, segments, stack.index)
+    rows, columns = heart_window(borders, stack.x, stack.y)
+    frames = phase.shape[1] // len(stack.index)
+    signal = stack.scene[:, :, None].repeat(1, 1, frames, 1, 1)
+    labels = torch.zeros(signal.shape, dtype=torch.uint8, device=signal.device)
+    part = (..., rows, columns)
+    x, y = stack.x[..., columns], stack.y[..., rows]
+    signal[part], labels[part] = draw_heart(
+        seed, stack.hearts, borders, signal[part], stack.texture[part], stack.index, x, y
+    )
+    return signal, labels
+
+
+def _phases(hearts: Hearts, total: int, frames: torch.Tensor, planes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Contraction of the heart (n, planes * frames) and of each segment (.., 16) in the chosen `frames` of `total`."""
+    phase = beat_phase(hearts, total).float().gather(1, frames)
+    segments = segment_phase(hearts, total).float().gather(1, frames[..., None].expand(-1, -1, 16))
+    return phase.repeat(1, planes), segments.repeat(1, planes, 1)
 
 
 def _pixel_grid(
@@ -115,11 +162,7 @@ def _pixel_grid(
     return (pixel - right[..., None]).float(), (-pixel - up[..., None]).float(), depth.float()
 
 
-def _take(hearts: Hearts, part: slice) -> Hearts:
-    """The hearts in `part` of the batch."""
-
-    def cut(group):
-        values = {f.name: getattr(group, f.name) for f in fields(group)}
-        return replace(group, **{k: v[part] if torch.is_tensor(v) else cut(v) for k, v in values.items()})
-
-    return cut(hearts)
+def _take(group: Any, part: slice | torch.Tensor) -> Any:
+    """The subjects in `part` of a data class of tensors whose first axis is the subject, as all but `index` have."""
+    values = {f.name: getattr(group, f.name) for f in fields(group) if f.name != "index"}
+    return replace(group, **{k: v[part] if torch.is_tensor(v) else _take(v, part) for k, v in values.items()})

@@ -1,64 +1,20 @@
-"""What surrounds the heart in a short-axis cine, and what the scanner adds: shading, noise and artefacts.
+"""What surrounds the heart in a short-axis cine: lung with its vessels, chest wall, diaphragm and abdomen.
 
-Signals are relative to full scale (1), with the order of balanced steady-state free precession: fat and blood bright,
-liver and spleen mid, muscle dark, lung and air black.
+Signals are relative to full scale (1), with the order of balanced steady-state free precession: blood bright, liver and
+spleen mid, muscle dark, lung and air black. Fat is negative, since its phase opposes that of water when the echo lies
+midway between two excitations; the receiver takes the magnitude.
 """
 
 from __future__ import annotations
-
-from functools import cache
 
 import torch
 
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.population import People
 from mmcl.simulation.random import normal, uniform
+from mmcl.simulation.texture import windows
 
 P = parameters("scene")
-
-TEXTURE_SIDE = 512  # pixels of the periodic texture and noise banks
-TEXTURES = {"fine": 1.2, "coarse": 5.0, "noise": 0.45, "trabeculae": 2.5, "fat": 6.0}  # smoothing in pixels
-
-
-def windows(texture: str, offset: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Cut windows (..., rows, columns) out of the periodic bank `texture` (a key of TEXTURES).
-
-    `offset` (...), uniform numbers in (0, 1), places them; each window has about mean 0 and SD 1, float32.
-    """
-    row, column = _start(offset)
-    tiled = _tiled_bank(texture, str(offset.device), rows, columns)
-    return tiled.unfold(0, rows, 1).unfold(1, columns, 1)[row, column]
-
-
-def ring(texture: str, offset: torch.Tensor, angle: torch.Tensor, radius: float) -> torch.Tensor:
-    """Sample a bank on circles of `radius` pixels placed by `offset` (...): a random function (..., angles)."""
-    row, column = (start[..., None] for start in _start(offset))
-    row = torch.remainder(row + (radius * torch.sin(angle)).round().long(), TEXTURE_SIDE)
-    column = torch.remainder(column + (radius * torch.cos(angle)).round().long(), TEXTURE_SIDE)
-    return _bank(texture, str(offset.device))[row, column]
-
-
-def _start(offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    start = (offset * TEXTURE_SIDE * TEXTURE_SIDE).long()
-    return start // TEXTURE_SIDE, start % TEXTURE_SIDE
-
-
-@cache
-def _bank(texture: str, device: str) -> torch.Tensor:
-    """Periodic Gaussian texture (side, side) float32, mean 0 and SD 1, the same on every device and for every seed."""
-    white = normal(0, torch.arange(TEXTURE_SIDE, dtype=torch.int64), texture, TEXTURE_SIDE)
-    frequency = torch.fft.fftfreq(TEXTURE_SIDE, dtype=torch.float64)
-    square = frequency[:, None] ** 2 + frequency[None, :] ** 2
-    low_pass = torch.exp(-2 * (torch.pi * TEXTURES[texture]) ** 2 * square)
-    smooth = torch.fft.ifft2(torch.fft.fft2(white) * low_pass).real
-    return ((smooth - smooth.mean()) / smooth.std()).float().to(device)
-
-
-@cache
-def _tiled_bank(texture: str, device: str, rows: int, columns: int) -> torch.Tensor:
-    bank = _bank(texture, device)
-    bank = torch.cat((bank, bank[:rows]))
-    return torch.cat((bank, bank[:, :columns]), 1)
 
 
 def render_scene(
@@ -66,92 +22,106 @@ def render_scene(
     people: People,
     fine: torch.Tensor,
     size: torch.Tensor,
+    reach: torch.Tensor,
     x: torch.Tensor,
     y: torch.Tensor,
     depth: torch.Tensor,
 ) -> torch.Tensor:
     """Signal (n, slices, rows, columns) of everything but the heart.
 
-    `fine` texture of the same shape; `size` (n,) mm, outer radius of the left ventricle, which rests on the diaphragm;
-    `x` (n, slices, columns) mm to image right and `y` (n, slices, rows) mm up, from the left ventricle's centre;
-    `depth` (slices,) mm from the middle slice towards the apex.
+    `fine` texture of the same shape; `size` (n, slices) mm, outer radius of the left ventricle, which rests on the
+    diaphragm; `reach` (n,) mm from its axis to the right ventricle's free wall, which rests on the chest wall; `x`
+    (n, slices, columns) mm to image right and `y` (n, slices, rows) mm up, from the left ventricle's centre; `depth`
+    (slices,) mm from the middle slice towards the apex.
     """
-    draw = normal(seed, people.subject, "surroundings", 12).clamp(-2.5, 2.5).float()[:, :, None, None, None]
+    draw = normal(seed, people.subject, "surroundings", 20).clamp(-2.5, 2.5).float()[:, :, None, None, None]
     # One window for all slices: organs reach through several of them.
     offset = uniform(seed, people.subject, "organs").expand(-1, x.shape[1])
     coarse = windows("coarse", offset, y.shape[-1], x.shape[-1])
     x, y, depth = x[..., None, :], y[..., None], depth[:, None, None]
+    size, reach = size[..., None, None], reach[:, None, None, None]
+    stout = ((people.bmi - 26) / 10).float().clamp(-0.6, 1.2)[:, None, None, None]
 
-    vessels = (coarse - 1.0).clamp(0, 1.2) * (0.4 + (fine - 0.5).clamp(0, 2))
-    signal = P.lung * (1 + 0.25 * fine + 0.4 * coarse).clamp(min=0.2) + 0.2 * vessels
-    aorta = P.aorta_radius - ((x - P.aorta[0] - 6 * draw[:, 6]) ** 2 + (y - P.aorta[1] - 5 * draw[:, 7]) ** 2).sqrt()
+    inner = reach + P.chest_gap + P.chest_gap_sd * draw[:, 0] + 8 * stout.clamp(min=0) - P.chest_nearer * depth
+    signal = _lung(draw, fine, coarse, size, x, y, depth)
+    signal = _mediastinum(draw, signal, fine, coarse, size, inner, x, y)
+    aorta_x, aorta_y = (P.aorta[k] + sd * draw[:, 6 + k] for k, sd in enumerate(P.aorta_sd))
+    aorta = P.aorta_radius - ((x - aorta_x) ** 2 + (y - aorta_y) ** 2).sqrt()
     present = (depth < P.aorta_depth).float()
     signal = torch.lerp(signal, torch.full_like(signal, P.muscle), _cover(aorta + 2.5) * present)
     signal = torch.lerp(signal, P.aorta_blood * (1 + 0.05 * fine), _cover(aorta) * present)
+    signal = _abdomen(draw, signal, fine, coarse, size, stout, x, y, depth)
+    return _chest_wall(draw, signal, fine, coarse, inner, stout, x, y)
 
-    surface = P.diaphragm_rise * depth / 10 - size[:, None, None, None] - P.diaphragm_gap - P.diaphragm_sd * draw[:, 0]
-    surface = surface - P.diaphragm_curve * (1 + 0.3 * draw[:, 1]) * (x + 5 - 15 * draw[:, 2]) ** 2 + 2 * coarse
-    below = _cover(surface - y)
-    liver = P.liver * (1 + 0.06 * fine + 0.10 * coarse) - 0.12 * (coarse - 0.8).clamp(0, 1)
-    abdomen = P.abdomen * (1 + 0.22 * draw[:, 3]) * (1 + 0.06 * fine + 0.25 * coarse)
-    border = x - 22 - 14 * draw[:, 4] + 0.5 * (y - surface) + 7 * coarse
-    organ = torch.lerp(liver, abdomen, _cover(border))
-    organ = torch.lerp(organ, torch.full_like(organ, 0.75 * P.fat), _cover(3.0 - border.abs() + 1.5 * coarse))
-    signal = torch.lerp(signal, organ, below)
-    line = below * _cover(y - surface + 2.0 + 1.5 * coarse)
-    signal = signal + (0.7 * P.fat - signal) * line * (0.5 + 0.5 * torch.tanh(2 * coarse))
 
-    bmi = people.bmi.float()[:, None, None, None]
-    inner = P.wall_left + P.wall_left_sd * draw[:, 5] - P.wall_nearer * depth / 10
+def _lung(draw, fine, coarse, size, x, y, depth) -> torch.Tensor:
+    """Dark parenchyma with bright vessels, the thicker and the more the nearer to the hilum and to the base."""
+    away = ((x - 15 - 10 * draw[:, 1]) ** 2 + (y - size - 35 - 8 * draw[:, 2]) ** 2) / P.hilum**2
+    bright = (fine + 0.3 * coarse - P.vessel_threshold - 0.7 * away - 0.015 * depth).clamp(0, 0.8)
+    return P.lung * (1 + 0.1 * fine + 0.2 * coarse).clamp(min=0.2) + P.vessel * bright
+
+
+def _mediastinum(draw, signal, fine, coarse, size, inner, x, y) -> torch.Tensor:
+    """Fat between right ventricle, chest wall and diaphragm; the lung's edge falls from the heart to the chest wall."""
+    foot = P.lung_edge + P.lung_edge_sd * draw[:, 3]
+    slope = (0.7 * size - foot) / (inner - 0.7 * size).clamp(min=10)
+    edge = torch.minimum(foot + slope * (x + inner), 0.8 * size) + 2 * coarse
+    inside = _cover(edge - y) * _cover(-x)
+    strand = (1 - 4 * (coarse + 0.4 * fine).abs()).clamp(min=0)
+    fat = P.fat * (0.8 + 0.06 * fine + 0.10 * coarse - 0.6 * strand).clamp(0.2, 1.1)
+    return torch.lerp(signal, fat, inside)
+
+
+def _abdomen(draw, signal, fine, coarse, size, stout, x, y, depth) -> torch.Tensor:
+    """Diaphragm, and below it liver on the left, stomach in its fat in the middle, spleen on the right of the image."""
+    tilt = P.diaphragm_tilt + P.diaphragm_tilt_sd * draw[:, 4]
+    dome = (P.dome + P.dome_sd * draw[:, 5]) * torch.sigmoid((x - size - 12) / 9)
+    top = P.diaphragm_rise * depth - size - P.diaphragm_gap - P.diaphragm_sd * draw[:, 8]
+    surface = top + tilt * x.clamp(max=30) - 0.002 * (x + 10) ** 2 * (x < 30) + dome + 1.2 * coarse
+    below = surface - y
+
+    liver = P.liver * (1 + 0.04 * fine + 0.05 * coarse) + 0.3 * (fine - 1.9).clamp(0, 0.6)
+    fat = P.fat * (0.7 + 0.12 * fine + 0.2 * coarse).clamp(0.1, 1.1)
+    spleen = P.spleen * (1 + 0.10 * draw[:, 9]) * (1 + 0.04 * fine + 0.06 * coarse)
+    lobe = x - 4 - 18 * draw[:, 10] + 0.5 * below + 4 * coarse
+    organ = torch.lerp(liver, fat, _cover(lobe))
+    end = x - 50 - 14 * draw[:, 11] + 0.3 * below + 3 * coarse
+    organ = torch.lerp(organ, spleen, _cover(end))
+    # The stomach lies in the fat between liver and spleen and changes its course from slice to slice.
+    along = x - 26 - 12 * draw[:, 12] - 0.2 * depth
+    across = below - 19 - 4 * draw[:, 13] + 0.25 * along
+    wide, tall = (P.stomach[k] * (1 + 0.25 * draw[:, 14 + k]) for k in (0, 1))
+    round_ = ((along / wide) ** 2 + (across / tall) ** 2).sqrt()
+    stomach = (1 - round_) * tall + 1.5 * coarse
+    content = (P.stomach_content * (1 + 0.5 * draw[:, 16])).clamp(min=0.03) * (1 + 0.3 * coarse + 0.15 * fine).clamp(
+        min=0.1
+    )
+    organ = torch.lerp(organ, torch.full_like(organ, P.muscle), _cover(stomach))
+    organ = torch.lerp(organ, content, _cover(stomach - 4))
+
+    # Fat lines the diaphragm on both sides, here thick, there missing.
+    lining = P.lining * (1 + 0.6 * stout) * (coarse + 0.5 + 0.4 * draw[:, 17]).clamp(0, 2)
+    signal = torch.lerp(signal, torch.full_like(signal, 0.8 * P.fat), _cover(below + lining))
+    signal = torch.lerp(signal, torch.full_like(signal, P.muscle), _cover(below))
+    return torch.lerp(signal, organ, _cover(below - P.diaphragm))
+
+
+def _chest_wall(draw, signal, fine, coarse, inner, stout, x, y) -> torch.Tensor:
+    """Ribs between muscle and fat strands, subcutaneous fat, skin and air, on an elliptic trunk."""
     wide, tall = P.chest_semi_axes
     radius = (((x + inner - wide) / wide) ** 2 + ((y - 10) / tall) ** 2).sqrt()
-    outside = (radius - 1) * wide + 0.8 * coarse
-    fat = P.chest_muscle + P.chest_fat + P.fat_per_bmi * (bmi - 24).clamp(-6, 15)
-    muscle = P.muscle * (1 + 0.10 * fine) + 0.4 * (coarse - 0.6).clamp(0, 1)
-    signal = torch.lerp(signal, muscle, _cover(outside))
-    signal = torch.lerp(signal, P.fat * (1 + 0.03 * fine), _cover(outside - P.chest_muscle))
-    return torch.lerp(signal, torch.full_like(signal, P.air), _cover(outside - fat))
-
-
-def receive(
-    seed: int, people: People, signal: torch.Tensor, noise_offset: torch.Tensor, x: torch.Tensor, y: torch.Tensor
-) -> torch.Tensor:
-    """Images (n, slices, frames, rows, columns) uint8 of `signal`: shaded, with artefacts and Rician noise.
-
-    `noise_offset` (n, slices, frames, 2) uniform numbers that choose each frame's noise; `x`, `y` as for
-    `render_scene`. `signal` is overwritten.
-    """
-    rows, columns = signal.shape[-2:]
-    draw = normal(seed, people.subject, "receiver", 4).clamp(-2.5, 2.5).float()[:, :, None, None, None]
-    chance = uniform(seed, people.subject, "artefact", 8).float()
-    slope = (P.shading + P.shading_sd * draw[:, 0]) / 100
-    tilt = 0.3 * draw[:, 1]
-    shading = 1 - slope * (x[..., None, :] - tilt * y[..., None])
-    banded = chance[:, 0] < P.banding_share
-    if banded.any():
-        shading[banded] *= _banding(chance[banded], x[banded], y[banded])
-    gain = P.gain_range[0] + (P.gain_range[1] - P.gain_range[0]) * chance[:, 1]
-    signal *= (shading.clamp(0.35, 1.7) * gain[:, None, None, None])[:, :, None]
-    for k in torch.nonzero(chance[:, 2] < P.ghost_share).flatten().tolist():
-        shift = rows // 3 + int(chance[k, 3] * rows / 4)
-        signal[k] += (0.05 + 0.10 * chance[k, 4]) * signal[k].roll(shift, dims=-2)
-    sigma = (
-        P.noise
-        * (P.noise_range[0] + (P.noise_range[1] - P.noise_range[0]) * chance[:, 5] ** 2)[:, None, None, None, None]
-    )
-    in_phase, quadrature = (windows("noise", noise_offset[..., k], rows, columns) for k in (0, 1))
-    in_phase.mul_(sigma).add_(signal)
-    quadrature.mul_(sigma)
-    magnitude = in_phase.square_().addcmul_(quadrature, quadrature).sqrt_()
-    return magnitude.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _banding(chance: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Dark off-resonance bands (n, slices, rows, columns) as a factor of signal."""
-    angle, place = (chance[:, k, None, None, None] for k in (6, 7))
-    along = x[..., None, :] * torch.cos(3.14 * angle) + y[..., None] * torch.sin(3.14 * angle)
-    distance = torch.remainder(along - 140 * place, 140) - 70
-    return 1 - 0.75 * torch.exp(-((distance / 7) ** 2))
+    outside = (radius - 1) * wide + 0.6 * coarse
+    thick = P.chest_muscle
+    between = P.muscle * (0.8 + 0.10 * fine) - 1.2 * (coarse - 0.9).clamp(0, 0.5)
+    along = torch.remainder(y + 0.2 * x - P.rib_period * draw[:, 18], P.rib_period) - P.rib_period / 2
+    rib = 1 - ((along / (0.34 * P.rib_period)) ** 2 + ((outside - thick / 2) / (0.5 * thick)) ** 2).sqrt()
+    wall = torch.lerp(between, torch.full_like(between, P.bone), _cover(rib * thick / 2))
+    wall = torch.lerp(wall, P.marrow * (1 + 0.1 * fine), _cover(rib * thick / 2 - 2))
+    fat = (P.chest_fat * (1 + 1.1 * stout + 0.2 * draw[:, 19])).clamp(min=5)
+    signal = torch.lerp(signal, wall, _cover(outside))
+    signal = torch.lerp(signal, P.fat * (1 + 0.02 * fine + 0.03 * coarse), _cover(outside - thick))
+    signal = torch.lerp(signal, torch.full_like(signal, P.muscle), _cover(outside - thick - fat))
+    return torch.lerp(signal, torch.full_like(signal, P.air), _cover(outside - thick - fat - 2))
 
 
 def _cover(distance: torch.Tensor) -> torch.Tensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from mmcl.simulation.anatomy import Shape, across_levels, contours, free_wall, profile, segment_rings
 from mmcl.simulation.heart import Hearts
+from mmcl.simulation.motion import local_phase, twist
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
-from mmcl.simulation.scene import ring
+from mmcl.simulation.texture import ring, sample
 
 P = parameters("short_axis")
 ANATOMY = parameters("anatomy")
@@ -25,64 +27,71 @@ ANGLES = 256  # samples of each border
 class Borders:
     """Borders in a batch of planes.
 
-    Radii in mm, (n, planes, ANGLES), outwards: `blood` (ragged) and `endo` (smooth) border of the left cavity,
-    `scar`, `epi`, `rv_blood` and `rv` alike, `wall` outside the right ventricle's wall, `outer` outside the fat. Per
-    plane (n, planes): `blur` mm of a slanting wall, `papillary` relative size, `level`.
+    Radii in mm, (n, planes, ANGLES), outwards: `endo` border of the left cavity, `scar`, `epi`, `rv` of the right
+    cavity, `wall` outside the right ventricle's wall, `outer` outside the fat. Per plane (n, planes): `blur` mm of a
+    slanting wall, `papillary` relative size, `level`, `turn` rad of the material, `squeeze` radius of the cavity over
+    that in the first frame, `phase`.
     """
 
-    blood: torch.Tensor
     endo: torch.Tensor
     scar: torch.Tensor
     epi: torch.Tensor
-    rv_blood: torch.Tensor
     rv: torch.Tensor
     wall: torch.Tensor
     outer: torch.Tensor
     blur: torch.Tensor
     papillary: torch.Tensor
     level: torch.Tensor
+    turn: torch.Tensor
+    squeeze: torch.Tensor
+    phase: torch.Tensor
 
 
 def trace_borders(
-    seed: int, hearts: Hearts, shape: Shape, height: torch.Tensor, phase: torch.Tensor, index: torch.Tensor
+    seed: int,
+    hearts: Hearts,
+    shape: Shape,
+    height: torch.Tensor,
+    phase: torch.Tensor,
+    segments: torch.Tensor,
+    index: torch.Tensor,
 ) -> Borders:
-    """Borders where planes at `height` (n, slices * frames) m cut the heart at `phase`.
+    """Borders where planes at `height` (n, slices * frames) m cut the heart at `phase`, its `segments` (.., 16) at
+    theirs.
 
-    `index` (slices,) numbers the slices in the full stack; `shape` is that of `hearts` in single precision.
+    `index` (slices,) numbers the slices in the full stack; `shape` is that of `hearts` in single precision. Within a
+    slice the first frame is end-diastole.
     """
     angle = _angles(height)
-    cut = contours(shape, height, phase, angle)
+    cut = contours(shape, height, phase, angle, local_phase(shape, height, phase, segments, angle))
     endo, epi, rv = (1000 * radius for radius in (cut.endo, cut.epi, free_wall(shape, cut, phase, angle)))
     # Above the base plane lies the left atrium, whose wall is thin.
     epi = torch.where(cut.level[..., None] < 0, torch.minimum(epi, endo + P.atrial_wall), epi)
     wall = torch.maximum(rv + 1000 * HEART.rv_wall * ((rv - epi) / 3).clamp(0, 1), epi)
+    frames = height.shape[1] // len(index)
+    mean = endo.mean(-1).unflatten(1, (len(index), frames))
+    squeeze = (mean / mean[:, :, :1].clamp(min=1)).clamp(0.3, 1.5).flatten(1)
 
-    draw = uniform(seed, hearts.people.subject, "trabeculae", 128).reshape(-1, 64, 2)[:, index]
-    ragged = ring("trabeculae", draw, angle, 36)
-    ragged = ragged.repeat_interleave(height.shape[1] // len(index), 1)
     level = cut.level.clamp(0, 1)[..., None]
-    left, right = ragged[:, :, 0], ragged[:, :, 1]
-    blood = endo - P.trabecula * (0.4 + 1.2 * level) * (left + 0.4).clamp(0, 2.5) * (endo / 15).clamp(max=1)
-    rv_blood = rv - P.rv_trabecula * (right - 0.3).clamp(0, 2) * ((rv - epi) / 15).clamp(0, 1)
-
     groove = sum(torch.exp(10 * (torch.cos(angle - place) - 1)) for place in P.grooves)
     amount = (1 + P.fat_growth * (hearts.people.bmi - 26)).clamp(0.3, 2.5).float()[:, None, None]
-    smooth = ring("fat", draw[..., 0], angle, 24)
-    smooth = smooth.repeat_interleave(height.shape[1] // len(index), 1)
-    outer = wall + amount * (P.fat_layer * (1 + smooth).clamp(min=0) + P.fat_groove * groove * (1.2 - level))
+    draw = uniform(seed, hearts.people.subject, "epicardial fat", 64)[:, index]
+    smooth = ring("fat", draw, angle, 24).repeat_interleave(frames, 1)
+    outer = wall + amount * (P.fat_layer * (1 + 1.3 * smooth).clamp(min=0) + P.fat_groove * groove * (1.2 - level))
     depth = across_levels(segment_rings(hearts.transmurality.float(), angle), cut.level.clamp(0, 1))
     return Borders(
-        blood=blood,
         endo=endo,
         scar=torch.where(depth > P.least_scar, endo + depth * (epi - endo), 0.0),
         epi=epi,
-        rv_blood=rv_blood,
         rv=rv,
         wall=wall,
         outer=torch.where(epi.amax(-1, keepdim=True) > 0, outer, 0.0),
         blur=_slant(shape, cut.level),
-        papillary=(1 - ((cut.level - 0.5) / 0.3) ** 2).clamp(min=0).sqrt(),
+        papillary=(1 - ((cut.level - P.papillary_level) / P.papillary_extent) ** 2).clamp(min=0).sqrt(),
         level=cut.level,
+        turn=twist(cut.level, phase),
+        squeeze=squeeze,
+        phase=phase,
     )
 
 
@@ -106,12 +115,14 @@ def draw_heart(
     borders: Borders,
     signal: torch.Tensor,
     texture: torch.Tensor,
+    index: torch.Tensor,
     x: torch.Tensor,
     y: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Paint fat, muscle and blood over `signal` (n, slices, frames, rows, columns); return it and its labels, uint8.
 
-    `texture` (n, slices, rows, columns) mottles the tissue; `x`, `y` as for `heart_window`.
+    `texture` (n, slices, rows, columns) mottles the tissue; `index` as for `trace_borders`, `x` and `y` as for
+    `heart_window`.
     """
     n, slices, frames, rows, columns = signal.shape
     x, y = x[:, :, None, None, :], y[:, :, None, :, None]
@@ -129,45 +140,72 @@ def draw_heart(
     sharpness = 1 / per_plane((P.blur**2 + borders.blur**2).sqrt())
 
     def inside(limit: torch.Tensor) -> torch.Tensor:
-        return limit.sub_(radius).mul_(sharpness).add_(0.5).clamp_(0, 1)
+        return ((limit - radius) * sharpness).add_(0.5).clamp_(0, 1)
 
     texture = texture[:, :, None]
-    muscle = P.myocardium * (1 + 0.09 * texture)
-    epi = border(borders.epi)
-    cavity, free = border(borders.endo) > radius, border(borders.rv) > radius
-    labels = free.to(torch.uint8) + (epi > radius).to(torch.uint8) + cavity.to(torch.uint8)
+    muscle = P.myocardium * (1 + P.mottle * texture)
+    endo, epi, rv = border(borders.endo), border(borders.epi), border(borders.rv)
+    labels = (rv > radius).to(torch.uint8) + (epi > radius).to(torch.uint8) + (endo > radius).to(torch.uint8)
     scarred = (hearts.transmurality > P.least_scar).any(1)
     if scarred.any():
         within = border(borders.scar)[scarred] > radius[scarred]
         labels[scarred] += 2 * (within & (labels[scarred] == 2)).to(torch.uint8)
     labels *= (per_plane(borders.level) >= 0).to(torch.uint8)
 
+    # What is fixed to the wall turns with it and is squeezed with the cavity.
+    turn, squeeze = per_plane(borders.turn), per_plane(borders.squeeze)
+    cos, sin = (P.mesh * f(turn) / squeeze for f in (torch.cos, torch.sin))
+    offset = uniform(seed, hearts.people.subject, "trabeculae", 128).reshape(n, 64, 2)[:, index, :, None, None, None]
+    place = (x * cos + y * sin, x * sin - y * cos)
+    mesh, flow = (sample(kind, offset[:, :, k], *place) for k, kind in enumerate(("fine", "trabeculae")))
+    level = per_plane(borders.level.clamp(0, 1))
+
     left = inside(epi)
     signal = torch.lerp(signal, torch.full_like(texture, SCENE.fat), inside(border(borders.outer)))
     signal.lerp_(muscle.expand_as(signal), inside(border(borders.wall)))
-    right = inside(border(borders.rv_blood)).mul_(1 - left)
-    signal.lerp_((P.rv_blood * (1 + 0.05 * texture)).expand_as(signal), right)
-    blood = inside(border(borders.blood))
-    blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle)
-    signal.lerp_((P.blood * (1 + 0.04 * texture)).expand_as(signal), blood)
+    right = inside(rv).mul_(1 - left)
+    right *= 1 - _meshwork(mesh, rv - radius, P.rv_trabecula * (0.4 + 1.8 * level))
+    signal.lerp_(P.rv_blood * (1 + P.flow * flow), right)
+    # Trabeculae line the lateral wall and the apex rather than the septum and the base.
+    lining = P.trabecula * (0.35 + 1.3 * level) * (1 + 0.45 * x / radius.clamp(min=1)) / squeeze
+    blood = inside(endo)
+    blood *= 1 - _meshwork(mesh, endo - radius, lining)
+    blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle - turn, flow)
+    signal.lerp_(P.blood * (1 - P.inflow * per_plane(borders.phase)) * (1 + P.flow * flow), blood)
     return signal, labels
 
 
+def _meshwork(mesh: torch.Tensor, depth: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
+    """Share of muscle among the blood at `depth` mm from a wall whose trabeculae reach about `reach` mm inwards."""
+    return ((mesh + 0.5 - 2.0 * depth / reach.clamp(min=0.3)) * 0.8).clamp_(0, 0.9)
+
+
 def _without_papillaries(
-    seed: int, hearts: Hearts, borders: Borders, per_plane, radius: torch.Tensor, angle: torch.Tensor
+    seed: int,
+    hearts: Hearts,
+    borders: Borders,
+    per_plane: Callable[[torch.Tensor], torch.Tensor],
+    radius: torch.Tensor,
+    angle: torch.Tensor,
+    uneven: torch.Tensor,
 ) -> torch.Tensor:
-    """Share of each pixel outside the two papillary muscles, which lie in the cavity and move inwards with its wall."""
+    """Share of each pixel outside the two papillary muscles, which lie in the cavity and move inwards with its wall.
+
+    `angle` is that of the material; `uneven` is a texture that shapes their outline.
+    """
     draw = normal(seed, hearts.people.subject, "papillary muscles", 6).clamp(-2, 2).float()
     draw = draw.reshape(-1, 2, 3, 1, 1, 1, 1)
     wall = per_plane(borders.endo.mean(-1))
     share = None
     for k, place in enumerate(P.papillary_angle):
         turn, girth, reach = (draw[:, k, m] for m in range(3))
-        size = per_plane(borders.papillary) * torch.minimum(P.papillary_radius * (1 + 0.15 * girth), 0.25 * wall)
+        size = per_plane(borders.papillary) * torch.minimum(P.papillary_radius * (1 + 0.2 * girth), 0.28 * wall)
         distance = (P.papillary_place + 0.05 * reach) * wall
         # Squared distance from the muscle's centre, by the law of cosines.
         apart = torch.addcmul(radius**2, radius * torch.cos(angle - place - 0.15 * turn), -2 * distance)
-        free = apart.add_(distance**2 - size**2).mul_(1 / (2 * P.blur * size).clamp(min=0.1)).add_(0.5).clamp_(0, 1)
+        apart = (apart + distance**2).clamp_(min=0).sqrt_() - size * (1 + P.papillary_uneven * uneven)
+        free = apart.mul_(1 / P.blur).add_(0.5).clamp_(0, 1)
+        free = torch.where(size > 0.5, free, 1.0)
         share = free if share is None else share.mul_(free)
     return share
 
@@ -175,7 +213,7 @@ def _without_papillaries(
 def _slant(shape: Shape, level: torch.Tensor) -> torch.Tensor:
     """Width in mm (n, planes) over which a slanting wall blurs its border through the slice's thickness."""
     slope = (level - ANATOMY.equator) / (1 - ANATOMY.equator) ** 2 / profile(level).clamp(min=0.15)
-    return (shape.radius / shape.length)[:, None] * slope.abs().clamp(max=3) * P.slice_thickness * 0.6
+    return (shape.radius / shape.length)[:, None] * slope.abs().clamp(max=3) * P.slice_thickness * P.slant
 
 
 def _angles(like: torch.Tensor) -> torch.Tensor:
