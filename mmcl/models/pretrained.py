@@ -13,8 +13,9 @@ from torch import nn
 from mmcl.atomic import atomic_path
 from mmcl.config import LEADS
 from mmcl.data.augmentation import first_crop, tiled_crops
-from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
-from mmcl.data.signals import Recording, canonical_lead, harmonise
+from mmcl.data.ecg_preprocessing import reduce_sampling_rate
+from mmcl.data.signals import canonical_lead
+from mmcl.data.single import preprocess_ecg
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
 from mmcl.models.layout import cmr_layout, ecg_layout, modalities
@@ -92,7 +93,7 @@ class PretrainedEncoder(nn.Module):
         parts = [torch.empty(0, self.width, device=device)]
         for start in range(0, len(array), batch):
             ecg = [
-                preprocess(signal, sampling_rate, leads, unit, f"signal {start + k}")
+                preprocess_ecg(signal, sampling_rate, leads, unit, f"signal {start + k}")
                 for k, signal in enumerate(array[start : start + batch])
             ]
             ecg = reduce_sampling_rate(np.stack(ecg), self.sampling_rate)[:, rows]
@@ -100,28 +101,6 @@ class PretrainedEncoder(nn.Module):
         features = torch.cat(parts)
         features = features[0] if single else features
         return features if torch.is_tensor(signals) else features.cpu().numpy()
-
-
-def preprocess(
-    signal: np.ndarray | torch.Tensor,
-    sampling_rate: float,
-    leads: Sequence[str] = LEADS,
-    unit: str = "mV",
-    name: str = "signal",
-) -> np.ndarray:
-    """One raw ECG (leads, samples), as it comes, to the encoders' form: (12, 5000) float32, 500 Hz, standardised.
-
-    `leads` in any order and spelling, `unit` V, mV, uV or nV, any `sampling_rate` in Hz; shorter and longer records,
-    absent leads and NaN as `mmcl.data.signals` says, then method section 3. ValueError for what cannot be used, naming
-    `name`, the value and what was expected.
-
-    >>> signal = np.random.default_rng(0).normal(size=(12, 2500))
-    >>> preprocess(signal, sampling_rate=250).shape
-    (12, 5000)
-    """
-    signal = signal.detach().cpu().numpy() if torch.is_tensor(signal) else np.asarray(signal)
-    recording = Recording(signal, tuple(leads), (unit,) * len(leads), sampling_rate, name, name)
-    return preprocess_ecg(harmonise(recording).signal[None])[0]
 
 
 @torch.no_grad()

@@ -8,11 +8,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from mmcl.config import LEADS, CmrEncoderConfig, EcgConfig, EncoderConfig
+from mmcl.data.single import preprocess_ecg
 from mmcl.models.cmr_encoder import CmrEncoder, to_released
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.models.ecg_encoder import EcgEncoder
 from mmcl.models.estimator import EcgFeatures
-from mmcl.models.pretrained import PretrainedEncoder, export_encoder, load_encoder, preprocess
+from mmcl.models.pretrained import PretrainedEncoder, export_encoder, load_encoder
 
 SIZES = {"tiny": (384, 3, 6), "small": (512, 4, 8), "medium": (640, 6, 8), "big": (768, 8, 8)}
 
@@ -132,7 +133,7 @@ def test_embedding_is_preprocessing_and_the_mean_over_windows():
     encoder = PretrainedEncoder(_encoder(window=2500, patch=100), LEADS, 500)
     signals = _signals()
     features = encoder.embed(signals, sampling_rate=500)
-    ready = torch.from_numpy(np.stack([preprocess(signal, 500) for signal in signals]))
+    ready = torch.from_numpy(np.stack([preprocess_ecg(signal, 500) for signal in signals]))
     with torch.no_grad():
         expected = (encoder(ready[..., :2500]) + encoder(ready[..., 2500:])) / 2
     np.testing.assert_allclose(features, expected.numpy(), rtol=1e-6, atol=1e-6)
