@@ -166,7 +166,10 @@ def crescent(level: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     across = turn / torch.lerp(
         torch.full_like(reach, P.rv_half_width[0]), torch.full_like(reach, P.rv_half_width[1]), reach
     )
-    bulge = power((1 - across**2).clamp(min=0), P.rv_bluntness) * (1 + P.rv_skew * across)
+    # Slender towards the anterior insertion, blunt where it rests on the diaphragm; 1 where it is deepest.
+    front, back = P.rv_bluntness
+    deepest = (2 * front / (front + back)) ** front * (2 * back / (front + back)) ** back
+    bulge = power((1 + across).clamp(min=0), front) * power((1 - across).clamp(min=0), back) / deepest
     return bulge * (1 - reach**2)
 
 
