@@ -88,9 +88,8 @@ def _ecg_columns(ecg: Electrocardiogram, hearts: Hearts) -> dict[str, np.ndarray
     columns["cornell_positive"] = columns["cornell"] > limit.to(columns["cornell"])
     for group, found in pathological_q(waves).items():
         columns["pathological_q" if group == "any" else f"pathological_q_{group}"] = found
-    if hasattr(ecg, "ectopic"):
-        columns["any_ectopic"] = (ecg.ectopic > 0).any(dim=1)
-        columns["any_ventricular_ectopic"] = (ecg.ectopic == 2).any(dim=1)
+    columns["any_ectopic"] = (ecg.ectopic > 0).any(dim=1)
+    columns["any_ventricular_ectopic"] = (ecg.ectopic == 2).any(dim=1)
     return {name: value.cpu().numpy() for name, value in columns.items()}
 
 

@@ -1,14 +1,14 @@
 """Published facts about hearts and their ECGs, in `targets.yaml` beside this module, and how near the cohort comes.
 
 Each target is one number of one group: a mean, a spread, a correlation, a share, an AUROC or an odds ratio, with the
-study that it is from and a tolerance that was set from studies and not from what the simulation gives. A target that is
-missed carries the reason, `miss`; `card` writes all of them into the cohort's card.
+study that it is from and a tolerance that was set from studies and not from what the simulation gives. The file also
+lists the targets that are missed, with reasons; `card` writes all of it into the cohort's card.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,22 +44,32 @@ class Target:
 
 
 def read_targets(file: Path = FILE) -> tuple[Target, ...]:
-    """The targets of `file`. ValueError names an entry that is not whole or a name that occurs twice."""
-    targets = []
-    for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
-        name = entry.get("name", entry)
-        fields = {field.name for field in dataclasses.fields(Target)}
-        if not fields - {"miss"} <= set(entry) <= fields:
-            raise ValueError(f"{file.name}, {name}: expected the keys {', '.join(sorted(fields))}")
-        pair = isinstance(entry["of"], list)
-        if entry["measure"] not in MEASURES or pair != (entry["measure"] in ("correlation", "auroc", "ratio")):
-            raise ValueError(f"{file.name}, {name}: {entry['measure']} of {entry['of']}; expected one of {MEASURES}")
-        if entry["tolerance"] <= 0:
-            raise ValueError(f"{file.name}, {name}: tolerance {entry['tolerance']}; expected above 0")
-        if name in {target.name for target in targets}:
+    """The targets of `file`. ValueError names an entry that is not whole, a name that occurs twice, or a reason for
+    missing a target that is not there.
+    """
+    text = yaml.safe_load(file.read_text(encoding="utf-8"))
+    targets = [_target(file.name, entry) for entry in text["targets"]]
+    names = [target.name for target in targets]
+    reasons = [(name, miss["reason"]) for miss in text["misses"] for name in miss["targets"]]
+    for name in names:
+        if names.count(name) > 1:
             raise ValueError(f"{file.name}: the name {name!r} occurs twice")
-        targets.append(Target(**{**entry, "of": tuple(entry["of"]) if pair else entry["of"]}))
-    return tuple(targets)
+    for name, _ in reasons:
+        if name not in names or [other for other, _ in reasons].count(name) > 1:
+            raise ValueError(f"{file.name}, misses: {name!r}; expected the name of a target, once")
+    return tuple(dataclasses.replace(target, miss=dict(reasons).get(target.name)) for target in targets)
+
+
+def _target(file: str, entry: Mapping) -> Target:
+    fields = {field.name for field in dataclasses.fields(Target)} - {"miss"}
+    if set(entry) != fields:
+        raise ValueError(f"{file}, {entry.get('name', entry)}: expected the keys {', '.join(sorted(fields))}")
+    pair = isinstance(entry["of"], list)
+    if entry["measure"] not in MEASURES or pair != (entry["measure"] in ("correlation", "auroc", "ratio")):
+        raise ValueError(f"{file}, {entry['name']}: {entry['measure']} of {entry['of']}; expected one of {MEASURES}")
+    if entry["tolerance"] <= 0:
+        raise ValueError(f"{file}, {entry['name']}: tolerance {entry['tolerance']}; expected above 0")
+    return Target(**{**entry, "of": tuple(entry["of"]) if pair else entry["of"]})
 
 
 TARGETS = read_targets()
