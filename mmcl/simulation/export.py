@@ -7,7 +7,7 @@
 | `cmr/<eid>_seg.nii.gz` | labels of the same shape: 1 RV, 2 myocardium, 3 LV cavity, 4 scar |
 | `participants.tsv`, `phenotypes.tsv`, `records.tsv` | columns `<field>-<instance>.<array>` |
 | `truth.tsv` | what no real cohort has: disease whether recorded or not, scar, intervals |
-| `truth.npz` | the arrays of `mmcl.simulation.truth.Truth` and `eid`, a row a subject |
+| `truth.npz` | the arrays of `mmcl.simulation.truth.Truth` but `beat`, and `eid`; a row a subject |
 | `cohort.json` | written last: what the files were made from |
 """
 
@@ -97,7 +97,8 @@ def _export_chunk(
             write_cine(folder / "cmr" / f"{eid}.nii.gz", cine, spacing)
             write_cine(folder / "cmr" / f"{eid}_seg.nii.gz", labels, spacing)
     makers = (_participants(part), _phenotypes(part, cohort.missing_phenotypes), _records(part), _truth(part))
-    truth = {field.name: getattr(part.truth, field.name) for field in dataclasses.fields(part.truth)}
+    names = [field.name for field in dataclasses.fields(part.truth) if field.name != "beat"]
+    truth = {name: getattr(part.truth, name) for name in names}
     return dict(zip(TABLES, makers, strict=True)), {"eid": part.subjects.index.to_numpy(dtype="U"), **truth}
 
 

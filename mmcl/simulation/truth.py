@@ -34,7 +34,10 @@ class Truth:
     | `supply` | (n, 16) int8 | which of `ARTERIES` feeds the segment |
     | `centre`, `axis` | (n, 3) float32 | m, middle of the left ventricle's long axis; unit vector from base to apex |
     | `roll` | (n,) float32 | rad by which the heart is turned about that axis |
+    | `electrodes` | (n, 9, 3) float32 | m, where the electrodes truly lie, in the order of `conductor.ELECTRODES` |
     | `r_times` | (n, beats) float32 | s of each R peak in the recording, NaN where there is no further beat |
+    | `ectopic` | (n, beats) int8 | in step with them: 0 usual, 1 atrial, 2 ventricular premature beat |
+    | `beat` | (n, 12, samples) float32 | mV at 500 Hz, one usual beat without noise, from `electrocardiogram.BEFORE` |
     """
 
     activation: np.ndarray
@@ -45,7 +48,10 @@ class Truth:
     centre: np.ndarray
     axis: np.ndarray
     roll: np.ndarray
+    electrodes: np.ndarray
     r_times: np.ndarray
+    ectopic: np.ndarray
+    beat: np.ndarray
 
 
 def truth_arrays(seed: int, hearts: Hearts, ecg: Electrocardiogram) -> Truth:
@@ -59,7 +65,10 @@ def truth_arrays(seed: int, hearts: Hearts, ecg: Electrocardiogram) -> Truth:
         "centre": hearts.centre,
         "axis": hearts.axis,
         "roll": hearts.roll,
+        "electrodes": ecg.electrodes,
         "r_times": ecg.r_times,
+        "ectopic": ecg.ectopic,
+        "beat": ecg.beat,
     }
     return Truth(**{name: _narrow(values) for name, values in arrays.items()})
 

@@ -78,6 +78,10 @@ def test_the_truth_agrees_with_the_tables(cohort):
     beats = np.isfinite(cohort.truth.r_times).sum(axis=1)
     assert beats == pytest.approx(cohort.subjects["heart_rate"] / 6, abs=3.5)
     assert np.ptp(cohort.truth.segment_activation, axis=1).min() > 10
+    assert (cohort.truth.ectopic[np.isnan(cohort.truth.r_times)] == 0).all()
+    # V6 lies further to the left than V1, and the beat is what the recording repeats.
+    assert (cohort.truth.electrodes[:, 8, 0] > cohort.truth.electrodes[:, 3, 0] + 0.05).all()
+    assert np.ptp(cohort.truth.beat, axis=2).max(axis=1).min() > 0.2
 
 
 @pytest.mark.parametrize("batch", [1, 5, 16, 64])
@@ -110,7 +114,7 @@ def test_no_draw_is_shared_between_subjects_or_seeds(cohort):
 def test_a_changed_parameter_changes_what_depends_on_it_alone(cohort):
     bare = simulate_cohort(40, seed=3, parameters={"conductor.gain_spread": 0.0}, **SMALL)
     measured = {"pr", "qrs", "qt", "axis"}
-    assert {"ecg"} <= same(bare, cohort) <= {"ecg", *measured}
+    assert {"ecg", "beat"} <= same(bare, cohort) <= {"ecg", "beat", *measured}
     # Intervals do not depend on the scale of a recording, but for rounding.
     for name in measured:
         assert bare.subjects[name].to_numpy() == pytest.approx(cohort.subjects[name], abs=0.01, nan_ok=True), name
