@@ -68,7 +68,7 @@ def _mediastinum(draw, signal, fine, coarse, size, inner, x, y) -> torch.Tensor:
     edge = torch.minimum(foot + slope * (x + inner), 0.8 * size) + 2 * coarse
     inside = _cover(edge - y) * _cover(-x)
     strand = (1 - 4 * (coarse + 0.4 * fine).abs()).clamp(min=0)
-    fat = P.fat * (0.8 + 0.06 * fine + 0.10 * coarse - 0.6 * strand).clamp(0.2, 1.1)
+    fat = P.fat * (0.75 + 0.10 * fine + 0.16 * coarse - 0.6 * strand).clamp(0.2, 1.1)
     return torch.lerp(signal, fat, inside)
 
 
@@ -80,9 +80,9 @@ def _abdomen(draw, signal, fine, coarse, size, stout, x, y, depth) -> torch.Tens
     surface = top + tilt * x.clamp(max=30) - 0.002 * (x + 10) ** 2 * (x < 30) + dome + 1.2 * coarse
     below = surface - y
 
-    liver = P.liver * (1 + 0.04 * fine + 0.05 * coarse) + 0.3 * (fine - 1.9).clamp(0, 0.6)
+    liver = P.liver * (1 + 0.05 * fine + 0.10 * coarse) + 0.35 * (fine + 0.3 * coarse - 1.8).clamp(0, 0.6)
     fat = P.fat * (0.7 + 0.12 * fine + 0.2 * coarse).clamp(0.1, 1.1)
-    spleen = P.spleen * (1 + 0.10 * draw[:, 9]) * (1 + 0.04 * fine + 0.06 * coarse)
+    spleen = P.spleen * (1 + 0.10 * draw[:, 9]) * (1 + 0.04 * fine + 0.12 * coarse)
     lobe = x - 4 - 18 * draw[:, 10] + 0.5 * below + 4 * coarse
     organ = torch.lerp(liver, fat, _cover(lobe))
     end = x - 50 - 14 * draw[:, 11] + 0.3 * below + 3 * coarse
@@ -93,7 +93,7 @@ def _abdomen(draw, signal, fine, coarse, size, stout, x, y, depth) -> torch.Tens
     wide, tall = (P.stomach[k] * (1 + 0.25 * draw[:, 14 + k]) for k in (0, 1))
     round_ = ((along / wide) ** 2 + (across / tall) ** 2).sqrt()
     stomach = (1 - round_) * tall + 1.5 * coarse
-    content = (P.stomach_content * (1 + 0.5 * draw[:, 16])).clamp(min=0.03) * (1 + 0.3 * coarse + 0.15 * fine).clamp(
+    content = (P.stomach_content * (1 + 0.6 * draw[:, 16])).clamp(min=0.03) * (1 + 0.3 * coarse + 0.15 * fine).clamp(
         min=0.1
     )
     organ = torch.lerp(organ, torch.full_like(organ, P.muscle), _cover(stomach))

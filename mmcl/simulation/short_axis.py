@@ -77,7 +77,7 @@ def trace_borders(
     amount = (1 + P.fat_growth * (hearts.people.bmi - 26)).clamp(0.3, 2.5).float()[:, None, None]
     draw = uniform(seed, hearts.people.subject, "epicardial fat", 64)[:, index]
     smooth = ring("fat", draw, angle, 24).repeat_interleave(frames, 1)
-    outer = wall + amount * (P.fat_layer * (1 + 1.3 * smooth).clamp(min=0) + P.fat_groove * groove * (1.2 - level))
+    outer = wall + amount * (P.fat_layer * (1.8 * smooth - 0.2).clamp(min=0) + P.fat_groove * groove * (1.2 - level))
     depth = across_levels(segment_rings(hearts.transmurality.float(), angle), cut.level.clamp(0, 1))
     return Borders(
         endo=endo,
@@ -170,14 +170,34 @@ def draw_heart(
     lining = P.trabecula * (0.35 + 1.3 * level) * (1 + 0.45 * x / radius.clamp(min=1)) / squeeze
     blood = inside(endo)
     blood *= 1 - _meshwork(mesh, endo - radius, lining)
-    blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle - turn, flow)
+    blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle - turn, mesh)
     signal.lerp_(P.blood * (1 - P.inflow * per_plane(borders.phase)) * (1 + P.flow * flow), blood)
-    return signal, labels
+    return _with_root(signal, borders, per_plane, sharpness, x, y), labels
+
+
+def _with_root(
+    signal: torch.Tensor,
+    borders: Borders,
+    per_plane: Callable[[torch.Tensor], torch.Tensor],
+    sharpness: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+) -> torch.Tensor:
+    """The root of the aorta between left atrium, right atrium and outflow tract, in planes above the base."""
+    above = per_plane((-borders.level / P.root_height).clamp(0, 1))
+    if not (above > 0).any():
+        return signal
+    right, up = (share * per_plane(borders.epi.mean(-1)) for share in P.root_place)
+    apart = ((x - right) ** 2 + (y - up) ** 2).sqrt()
+    for radius, tissue in ((P.root_radius + P.atrial_wall, P.myocardium), (P.root_radius, P.blood)):
+        cover = ((radius - apart) * sharpness + 0.5).clamp(0, 1) * above
+        signal = torch.lerp(signal, torch.full_like(signal, tissue), cover)
+    return signal
 
 
 def _meshwork(mesh: torch.Tensor, depth: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
     """Share of muscle among the blood at `depth` mm from a wall whose trabeculae reach about `reach` mm inwards."""
-    return ((mesh + 0.5 - 2.0 * depth / reach.clamp(min=0.3)) * 0.8).clamp_(0, 0.9)
+    return ((mesh + 0.6 - 2.0 * depth / reach.clamp(min=0.3)) * 0.6).clamp_(0, 0.85)
 
 
 def _without_papillaries(
@@ -193,20 +213,23 @@ def _without_papillaries(
 
     `angle` is that of the material; `uneven` is a texture that shapes their outline.
     """
-    draw = normal(seed, hearts.people.subject, "papillary muscles", 6).clamp(-2, 2).float()
-    draw = draw.reshape(-1, 2, 3, 1, 1, 1, 1)
+    heads = len(P.papillary_heads)
+    draw = normal(seed, hearts.people.subject, "papillary muscles", 6 * heads).clamp(-2, 2).float()
+    draw = draw.reshape(-1, 2, heads, 3, 1, 1, 1, 1)
     wall = per_plane(borders.endo.mean(-1))
     share = None
     for k, place in enumerate(P.papillary_angle):
-        turn, girth, reach = (draw[:, k, m] for m in range(3))
-        size = per_plane(borders.papillary) * torch.minimum(P.papillary_radius * (1 + 0.2 * girth), 0.28 * wall)
-        distance = (P.papillary_place + 0.05 * reach) * wall
-        # Squared distance from the muscle's centre, by the law of cosines.
-        apart = torch.addcmul(radius**2, radius * torch.cos(angle - place - 0.15 * turn), -2 * distance)
-        apart = (apart + distance**2).clamp_(min=0).sqrt_() - size * (1 + P.papillary_uneven * uneven)
-        free = apart.mul_(1 / P.blur).add_(0.5).clamp_(0, 1)
-        free = torch.where(size > 0.5, free, 1.0)
-        share = free if share is None else share.mul_(free)
+        for m, (aside, part) in enumerate(P.papillary_heads):
+            turn, girth, reach = (draw[:, k, m, j] for j in range(3))
+            radius_here = torch.minimum(part * P.papillary_radius * (1 + 0.2 * girth), 0.28 * wall)
+            size = per_plane(borders.papillary) * radius_here
+            distance = (P.papillary_place + 0.06 * reach) * wall
+            # Squared distance from the muscle's centre, by the law of cosines.
+            apart = torch.addcmul(radius**2, radius * torch.cos(angle - place - aside - 0.15 * turn), -2 * distance)
+            apart = (apart + distance**2).clamp_(min=0).sqrt_() - size * (1 + P.papillary_uneven * uneven)
+            free = apart.mul_(1 / P.blur).add_(0.5).clamp_(0, 1)
+            free = torch.where(size > 0.5, free, 1.0)
+            share = free if share is None else share.mul_(free)
     return share
 
 
