@@ -31,8 +31,8 @@ SEARCHED, CHECKED = 71, 72
 """Cohort seeds of the hearts of the search and of those that check its result."""
 FIRST_STEP = 0.15
 """Standard deviation of the first generation, as a share of each range."""
-WORST = 25.0
-"""Squared error, in tolerances, beyond which a target counts no more: one that cannot be met must not rule the rest."""
+FAR = 3.0
+"""Error in tolerances from which on a target counts less than its square: what cannot be met must not rule the rest."""
 
 
 def searched() -> dict[str, tuple[float, float]]:
@@ -58,8 +58,8 @@ def misfit(values: Mapping[str, float], seed: int, subjects: torch.Tensor) -> pd
 
 
 def cost(found: pd.DataFrame) -> float:
-    """Mean over the targets of the squared error in tolerances, each at most `WORST`; a target not measured counts so."""
-    return float(np.minimum((found["error"] ** 2).fillna(WORST), WORST).mean())
+    """Mean over the targets of F^2 log(1 + e^2 / F^2), e the error in tolerances and F = `FAR`; inf where one is NaN."""
+    return float((FAR**2 * np.log1p((found["error"] / FAR) ** 2)).fillna(np.inf).mean())
 
 
 def search(generations: int, size: int, seed: int, workers: int, hearts: int = HEARTS) -> dict[str, float]:
@@ -103,7 +103,7 @@ def write_values(values: Mapping[str, float]) -> None:
 
 
 def calibrate(generations: int, size: int, seed: int, workers: int, record: Path = RECORD) -> None:
-    """Search, check on other hearts, and write the values and the record; nothing is written where the check is worse."""
+    """Search, check on other hearts, and write the values and the record; nothing where the check is worse."""
     before = {name: parameters.table()[name].value for name in searched()}
     after = search(generations, size, seed, workers)
     others = healthy_subjects(CHECKED)
