@@ -58,7 +58,7 @@ def misfit(values: Mapping[str, float], seed: int, subjects: torch.Tensor) -> pd
 
 
 def cost(found: pd.DataFrame) -> float:
-    """Mean over the targets of F^2 log(1 + e^2 / F^2), e the error in tolerances and F = `FAR`; inf where one is NaN."""
+    """Mean over the targets of F^2 log(1 + e^2 / F^2): e the error in tolerances, F = `FAR`; inf where one is NaN."""
     return float((FAR**2 * np.log1p((found["error"] / FAR) ** 2)).fillna(np.inf).mean())
 
 
