@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.simulation.anatomy import Shape, across_levels, contours, free_wall, profile, segment_rings
-from mmcl.simulation.heart import Hearts
+from mmcl.simulation.heart import Hearts, atrial_radius
 from mmcl.simulation.motion import local_phase, twist
 from mmcl.simulation.parameters import parameters
 from mmcl.simulation.random import normal, uniform
@@ -65,8 +65,13 @@ def trace_borders(
     angle = _angles(height)
     cut = contours(shape, height, phase, angle, local_phase(shape, height, phase, segments, angle))
     endo, epi, rv = (1000 * radius for radius in (cut.endo, cut.epi, free_wall(shape, cut, phase, angle)))
-    # Above the base plane lies the left atrium, whose wall is thin.
-    epi = torch.where(cut.level[..., None] < 0, torch.minimum(epi, endo + P.atrial_wall), epi)
+    # Above the base plane lies the left atrium, filled when the ventricle is empty; the right heart stays beside it.
+    beside = rv - epi
+    atrium = _atrium(hearts, shape, cut.level, phase)[..., None]
+    above = cut.level[..., None] < 0
+    endo = torch.where(above, atrium, endo)
+    epi = torch.where(above, atrium + P.atrial_wall, epi)
+    rv = epi + beside
     wall = torch.maximum(rv + 1000 * HEART.rv_wall * ((rv - epi) / 3).clamp(0, 1), epi)
     frames = height.shape[1] // len(index)
     mean = endo.mean(-1).unflatten(1, (len(index), frames))
@@ -231,6 +236,14 @@ def _without_papillaries(
             free = torch.where(size > 0.5, free, 1.0)
             share = free if share is None else share.mul_(free)
     return share
+
+
+def _atrium(hearts: Hearts, shape: Shape, level: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    """Radius in mm (n, planes) of the left atrium, a sphere of its volume on the base plane."""
+    least, most = (volume.float()[:, None] for volume in (hearts.la_min, hearts.la_max))
+    radius = 1000 * atrial_radius(least + (most - least) * phase)
+    away = -1000 * level * (shape.length + shape.apex)[:, None]
+    return (radius**2 - (away - P.atrial_depth * radius) ** 2).clamp(min=0).sqrt()
 
 
 def _slant(shape: Shape, level: torch.Tensor) -> torch.Tensor:
