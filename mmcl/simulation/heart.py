@@ -58,8 +58,9 @@ class Hearts(Beating):
     `people`; `shape` the geometry; `heart_rate` /min; `segment_delay` (n, 16) ms by which endocardial activation is
     late; `conduction` velocity factor about 1; volumes `lv_edv` .. `ra_min` ml; `lv_mass` g; `wall_thickness` (n, 16)
     mm at end-diastole; `ecc`, `err` (n, 16), `ell` (n, 6) signed fractions at end-systole; `transmurality` (n, 16)
-    depth of scar from the endocardium, `viability` (n, 16), both 0-1; `centre` (n, 3) m, middle of the cavity's long
-    axis in torso coordinates (x left, y up, z anterior); `axis` (n, 3) unit vector base to apex; `roll` rad about it.
+    depth of scar from the endocardium, `border` (n, 16) share of patchy scar beside it, `viability` (n, 16) what of a
+    segment works, all 0-1; `centre` (n, 3) m, middle of the cavity's long axis in torso coordinates (see `pose`);
+    `axis` (n, 3) unit vector base to apex; `roll` rad about it.
     """
 
     conduction: torch.Tensor
@@ -77,6 +78,7 @@ class Hearts(Beating):
     err: torch.Tensor
     ell: torch.Tensor
     transmurality: torch.Tensor
+    border: torch.Tensor
     viability: torch.Tensor
     centre: torch.Tensor
     axis: torch.Tensor
@@ -135,6 +137,7 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
         err=err,
         ell=longitudinal_strain(shape, phase, segments),
         transmurality=disease.transmurality,
+        border=disease.border,
         viability=disease.viability,
         centre=centre,
         axis=axis,

@@ -23,6 +23,7 @@ PEOPLE = {
     "diastolic": "mmHg, (n,)",
     "hypertension": "(n,) bool; the pressure stays",
     "cad": "coronary artery disease, (n,) bool",
+    "unrecognised": "the infarct was never noticed, (n,) bool; matters with `cad` alone",
     "af": "atrial fibrillation, (n,) bool",
     "dm": "diabetes, (n,) bool",
     "in_af": "fibrillating at the recording, (n,) bool",

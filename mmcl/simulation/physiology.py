@@ -20,11 +20,14 @@ from mmcl.simulation.random import normal, power
 P = parameters("physiology")
 ANATOMY = parameters("anatomy")
 
+SEPTUM = [1, 2, 7, 8, 13]
+"""Segments, counted from 0, that part the ventricles."""
+
 
 def size_scores(people: People, score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Standard scores (n,) of body surface, end-diastolic volume and mass within a sex, from `score` (n, 2)."""
     body = (people.bsa - by_sex(people.female, P.bsa_mean)) / by_sex(people.female, P.bsa_sd)
-    age = (people.age - 62) / 8
+    age = (people.age - P.age_centre) / P.age_scale
     volume = P.edv_on_bsa * body + P.edv_on_age * age + _rest(P.edv_on_bsa, P.edv_on_age) * score[:, 0]
     # Mass shares with volume the part that body size does not explain, so that body size is not counted twice.
     mass = P.mass_on_bsa * body + P.mass_on_age * age + P.mass_on_edv * score[:, 0]
@@ -39,7 +42,7 @@ def filling_volume(people: People, standard: torch.Tensor, disease: WallDisease)
 
 def muscle_mass(people: People, standard: torch.Tensor) -> torch.Tensor:
     """Left ventricular mass in g, before scars thin the wall, at the standard score `standard`."""
-    load = P.hypertension_mass * (1 + P.pressure_mass * (people.systolic - 130).clamp(0, 50))
+    load = P.hypertension_mass * (1 + P.pressure_mass * (people.systolic - P.pressure_usual).clamp(0, 50))
     mass = _drawn(people, P.lv_mass, standard) * torch.where(people.hypertension, load, 1.0)
     return mass * torch.where(people.dm, P.diabetes_mass, 1.0)
 
@@ -47,21 +50,20 @@ def muscle_mass(people: People, standard: torch.Tensor) -> torch.Tensor:
 def ejection_fraction(people: People, score: torch.Tensor) -> torch.Tensor:
     """Ejection fraction of the healthy wall, 0-1."""
     fraction = by_sex(people.female, P.lv_ef[0]) + by_sex(people.female, P.lv_ef[1]) * score
-    return torch.where(people.in_af, P.in_af_ef, 1.0) * fraction.clamp(0.42, 0.76)
+    return torch.where(people.in_af, P.in_af_ef, 1.0) * fraction.clamp(*P.fraction_range)
 
 
 def heart_rate(people: People, fraction: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
     """Rate at rest, /min; a weak heart (ejection `fraction`) beats faster."""
     rate = by_sex(people.female, P.heart_rate[0]) + P.heart_rate[1] * score
-    rate = (
-        rate + P.diabetes_rate * people.dm + P.af_rate * people.in_af + P.failure_rate * (0.55 - fraction).clamp(min=0)
-    )
-    return rate.clamp(40, 125)
+    rate = rate + P.diabetes_rate * people.dm + P.af_rate * people.in_af
+    rate = rate + P.failure_rate * (P.failure_limit - fraction).clamp(min=0)
+    return rate.clamp(*P.rate_range)
 
 
 def conduction_velocity(people: People, edv: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
     """Velocity factor about 1, lower in a dilated heart of `edv` ml."""
-    dilated = (edv / by_sex(people.female, P.lv_edv[0]) - 1.3).clamp(min=0)
+    dilated = (edv / by_sex(people.female, P.lv_edv[0]) - P.conduction_limit).clamp(min=0)
     return (1 + P.conduction_sd * score.clamp(-2.5, 2.5)) * (1 - P.conduction_dilated * dilated)
 
 
@@ -105,10 +107,10 @@ def contracting_shape(
     seed: int, people: People, shape: Shape, fraction: torch.Tensor, score: torch.Tensor, disease: WallDisease
 ) -> Shape:
     """Add motion: contraction that gives ejection `fraction` in a healthy wall, lost where it is not viable."""
-    vigour = 0.5 * score[:, 0] + _rest(0.5) * score[:, 1]
+    vigour = P.shortening_on_ef * score[:, 0] + _rest(P.shortening_on_ef) * score[:, 1]
     shortening = by_sex(people.female, P.shortening[0]) - P.shortening[1] * vigour
     shortening = shortening * torch.where(people.hypertension, P.hypertension_shortening, 1.0)
-    shortening = (shortening * torch.where(people.dm, P.diabetes_strain, 1.0)).clamp(-0.25, -0.09)
+    shortening = (shortening * torch.where(people.dm, P.diabetes_strain, 1.0)).clamp(*P.shortening_range)
     pattern = torch.tensor(P.contraction, dtype=fraction.dtype, device=fraction.device)
     pattern = pattern * (1 + P.contraction_sd * normal(seed, people.subject, "contraction pattern", 16).clamp(-3, 3))
     edv = cavity_volumes(shape, 0.0)[0]
@@ -124,15 +126,18 @@ def contracting_shape(
         step = (fraction - now) * (strength - before) / torch.where(now == result, 1.0, now - result)
         before, result, strength = strength, now, (strength + step.clamp(-0.1, 0.1)).clamp(0.05, 0.38)
     moving = 1 - P.scar_stillness * (1 - disease.viability)
+    # Early activated and then stretched by the lateral wall, the septum works in vain.
+    moving[:, SEPTUM] *= torch.where(people.lbbb, P.lbbb_septum, 1.0)[:, None]
     return replace(shape, contraction=-strength[:, None] * pattern * moving, shortening=shortening * moving.mean(1))
 
 
 def right_ventricle(people: People, stroke: torch.Tensor, score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """End-diastolic and end-systolic volume in ml: both ventricles pump the same blood."""
     usual = by_sex(people.female, P.lv_edv[0]) * by_sex(people.female, P.lv_ef[0])
-    relative = ((stroke / usual - 1) / 0.2).clamp(-3, 3)
+    relative = ((stroke / usual - 1) / P.stroke_sd).clamp(-3, 3)
     standard = P.rv_ef_on_sv * relative + _rest(P.rv_ef_on_sv) * score[:, 0]
-    fraction = (by_sex(people.female, P.rv_ef[0]) + by_sex(people.female, P.rv_ef[1]) * standard).clamp(0.30, 0.78)
+    fraction = by_sex(people.female, P.rv_ef[0]) + by_sex(people.female, P.rv_ef[1]) * standard
+    fraction = fraction.clamp(*P.rv_fraction_range)
     pumped = stroke * (P.rv_stroke_ratio[0] + P.rv_stroke_ratio[1] * score[:, 1])
     return pumped / fraction, pumped / fraction - pumped
 
@@ -145,12 +150,13 @@ def atrial_volumes(
     common = P.atrium_on_edv * size + P.atrium_on_bsa * body
     rest = _rest(P.atrium_on_edv, P.atrium_on_bsa)
     left = _drawn(people, P.la_max, common + rest * draw[:, 0]) * torch.where(people.af, P.af_la, 1.0)
-    right = _drawn(people, P.ra_max, common + rest * (0.4 * draw[:, 0] + _rest(0.4) * draw[:, 1]))
+    other = P.atria_together * draw[:, 0] + _rest(P.atria_together) * draw[:, 1]
+    right = _drawn(people, P.ra_max, common + rest * other)
     right = right * torch.where(people.af, P.af_ra, 1.0)
     left, right = changed(change, "la_max", left), changed(change, "ra_max", right)
     weak = torch.where(people.in_af, P.in_af_atrial_ef, torch.where(people.af, P.paroxysmal_atrial_ef, 1.0))
-    left_fraction = (weak * (P.la_ef[0] + P.la_ef[1] * draw[:, 2])).clamp(0.1, 0.8)
-    right_fraction = (weak * (P.ra_ef[0] + P.ra_ef[1] * draw[:, 3])).clamp(0.1, 0.75)
+    left_fraction = (weak * (P.la_ef[0] + P.la_ef[1] * draw[:, 2])).clamp(*P.atrial_range)
+    right_fraction = (weak * (P.ra_ef[0] + P.ra_ef[1] * draw[:, 3])).clamp(*P.atrial_range)
     return left, left * (1 - left_fraction), right, right * (1 - right_fraction)
 
 

@@ -16,32 +16,17 @@ from mmcl.simulation.random import normal, power, uniform
 
 P = parameters("population")
 
+FACTORS = {
+    "cad": ("age", "male", "hypertension", "dm"),
+    "unrecognised": ("age", "male", "hypertension", "bmi"),
+    "af": ("age", "male", "hypertension", "cad", "bmi"),
+    "dm": ("age", "male", "hypertension", "bmi"),
+    "lbbb": ("age", "cad", "hypertension"),
+    "rbbb": ("age", "male", "cad"),
+}
+"""What raises the risk of each condition; the log odds are the section `<condition>_risk` of the parameters."""
 
-# Log odds: intercept (set for 6, 3 and 6 % at odds of 1), then per decade from 60, male, disease, 5 units of BMI.
-CAD_RISK = {
-    "intercept": -3.97,
-    "age": 0.65,
-    "male": 0.95,
-    "hypertension": 0.60,
-    "dm": 0.60,
-}  # directions: SCORE2, effective
-AF_RISK = {
-    "intercept": -4.62,
-    "age": 0.85,
-    "male": 0.55,
-    "hypertension": 0.45,
-    "cad": 0.60,
-    "bmi": 0.25,
-}  # CHARGE-AF, effective
-DM_RISK = {
-    "intercept": -3.60,
-    "age": 0.25,
-    "male": 0.40,
-    "hypertension": 0.75,
-    "bmi": 0.60,
-}  # directions: QDiabetes, effective
-LBBB_RISK = {"intercept": -5.15, "age": 0.60, "cad": 1.10, "hypertension": 0.40}  # about 1 %, effective
-RBBB_RISK = {"intercept": -4.35, "age": 0.50, "male": 0.60, "cad": 0.40}  # about 2.5 %, effective
+RISK = {condition: parameters(f"{condition}_risk") for condition in FACTORS}
 
 
 @dataclass(frozen=True)
@@ -49,8 +34,9 @@ class People:
     """Subjects of a batch; every field is a tensor (n,) unless said.
 
     `subject` indices; `female`; `age` years; `height` m; `weight` kg; `bsa` m2 (Du Bois); `systolic`, `diastolic` mmHg;
-    `hypertension`, `cad`, `af`, `dm`, `lbbb`, `rbbb` truth; `in_af` fibrillating at the recording; `culprit` artery of
-    CAD (-1 none, 0 LAD, 1 RCA, 2 LCX); `silent` (n, 3) disease that no hospital record shows, in the order of DISEASES.
+    `hypertension`, `cad`, `af`, `dm`, `lbbb`, `rbbb` truth; `unrecognised` CAD known only by an old infarct that nobody
+    noticed; `in_af` fibrillating at the recording; `culprit` artery of CAD (-1 none, 0 LAD, 1 RCA, 2 LCX); `silent`
+    (n, 3) disease that no hospital record shows, in the order of DISEASES.
     """
 
     subject: torch.Tensor
@@ -63,6 +49,7 @@ class People:
     diastolic: torch.Tensor
     hypertension: torch.Tensor
     cad: torch.Tensor
+    unrecognised: torch.Tensor
     af: torch.Tensor
     dm: torch.Tensor
     in_af: torch.Tensor
@@ -126,13 +113,15 @@ def sample_people(
 
     factors = {"age": (age - 60) / 10, "male": ~female, "hypertension": hypertension, "bmi": (bmi - 26) / 5}
     chance = uniform(seed, subject, "disease", 5)
-    dm = chance[:, 2] < _risk(DM_RISK, factors, odds[2])
+    dm = chance[:, 2] < _risk("dm", factors, odds[2])
     factors["dm"] = dm
-    cad = chance[:, 0] < _risk(CAD_RISK, factors, odds[0])
+    known = chance[:, 0] < _risk("cad", factors, odds[0])
+    unnoticed = uniform(seed, subject, "unrecognised infarct")[:, 0] < _risk("unrecognised", factors, odds[0])
+    cad, unrecognised = known | unnoticed, unnoticed & ~known
     factors["cad"] = cad
-    af = chance[:, 1] < _risk(AF_RISK, factors, odds[1])
-    lbbb = chance[:, 3] < _risk(LBBB_RISK, factors)
-    rbbb = (chance[:, 4] < _risk(RBBB_RISK, factors)) & ~lbbb
+    af = chance[:, 1] < _risk("af", factors, odds[1])
+    lbbb = chance[:, 3] < _risk("lbbb", factors)
+    rbbb = (chance[:, 4] < _risk("rbbb", factors)) & ~lbbb
 
     artery = uniform(seed, subject, "culprit")[:, 0]
     culprit = (artery > P.culprit_share[0]).long() + (artery > P.culprit_share[0] + P.culprit_share[1]).long()
@@ -141,6 +130,8 @@ def sample_people(
 
     # What belongs to a disease follows it; nothing else does.
     cad, af, dm = changed(change, "cad", cad), changed(change, "af", af), changed(change, "dm", dm)
+    unrecognised = changed(change, "unrecognised", unrecognised) & cad
+    hidden[:, 0] |= unrecognised
     height, weight = changed(change, "height", height), changed(change, "weight", weight)
     return People(
         subject=subject,
@@ -153,6 +144,7 @@ def sample_people(
         diastolic=changed(change, "diastolic", diastolic),
         hypertension=changed(change, "hypertension", hypertension),
         cad=cad,
+        unrecognised=unrecognised,
         af=af,
         dm=dm,
         in_af=changed(change, "in_af", af & fibrillating),
@@ -163,11 +155,10 @@ def sample_people(
     )
 
 
-def _risk(weights: dict[str, float], factors: dict[str, torch.Tensor], odds: float = 1.0) -> torch.Tensor:
-    """Probability (n,) from log odds, times `odds`."""
-    score = weights["intercept"] + sum(
-        weights[name] * factors[name].double() for name in weights if name != "intercept"
-    )
+def _risk(condition: str, factors: dict[str, torch.Tensor], odds: float = 1.0) -> torch.Tensor:
+    """Probability (n,) of `condition` from its log odds, times `odds`."""
+    risk = RISK[condition]
+    score = risk.intercept + sum(getattr(risk, name) * factors[name].double() for name in FACTORS[condition])
     ratio = odds * torch.exp(score)
     return ratio / (1 + ratio)
 

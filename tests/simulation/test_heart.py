@@ -104,9 +104,7 @@ def test_subject_is_the_same_in_any_batch(hearts):
     for group, other in ((alone, hearts), (alone.shape, hearts.shape)):
         for field in dataclasses.fields(group):
             if torch.is_tensor(getattr(group, field.name)):
-                torch.testing.assert_close(
-                    getattr(group, field.name), getattr(other, field.name)[order], rtol=1e-9, atol=1e-12
-                )
+                assert torch.equal(getattr(group, field.name), getattr(other, field.name)[order]), field.name
 
 
 def test_volumes_agree_with_points_of_the_wall(hearts):
@@ -170,12 +168,35 @@ def test_scar_lies_in_the_culprits_territory(infarcted):
         assert mine[:, usual[k]].sum() > 0.8 * mine.sum()
 
 
+def test_scar_has_a_border_and_what_nobody_noticed_is_small(infarcted):
+    people, burden = infarcted.people, infarcted.transmurality.mean(1)
+    scarred = burden > 0
+    assert (infarcted.border[~scarred] == 0).all() and (infarcted.transmurality + infarcted.border <= 1).all()
+    share = infarcted.border[scarred].sum() / infarcted.transmurality[scarred].sum()
+    assert 0.4 < share < 0.9
+    bordering = (infarcted.border > 0.1) & (infarcted.transmurality == 0)
+    assert infarcted.viability[bordering].max() < 0.97
+    # Healed infarcts: 13 +- 8 % of the wall (Am J Cardiol 2007;99:1109); those that nobody noticed are smaller.
+    known = scarred & ~people.unrecognised
+    assert burden[known].mean().item() == pytest.approx(0.11, abs=0.03)
+    assert burden[people.unrecognised].min() > 0 and burden[people.unrecognised].mean() < 0.75 * burden[known].mean()
+
+
+def test_block_costs_the_septum_its_work():
+    """Grines et al. 1989, Circulation 79:845: ejection fraction 54 % with isolated block, 62 % without."""
+    subject = torch.arange(200)
+    blocked, free = (build_hearts(0, sample_people(0, subject, change={"lbbb": block})) for block in (True, False))
+    lost = (1 - free.lv_esv / free.lv_edv) - (1 - blocked.lv_esv / blocked.lv_edv)
+    assert 0.04 < lost.mean() < 0.10
+    assert (blocked.ecc[:, 8] / free.ecc[:, 8]).mean() < 0.7 < (blocked.ecc[:, 10] / free.ecc[:, 10]).mean()
+
+
 def test_infarcts_vary_and_weaken_the_heart(infarcted):
     people = infarcted.people
     fraction = 1 - infarcted.lv_esv / infarcted.lv_edv
     burden = infarcted.transmurality.mean(1)
     scarred = people.cad & (burden > 0)
-    assert 0.3 < scarred[people.cad].double().mean() < 0.6, "some coronary disease leaves no mark"
+    assert 0.3 < scarred[people.cad].double().mean() < 0.7, "some coronary disease leaves no mark"
     assert burden.max() > 0.25 and burden[scarred].min() < 0.03
     assert fraction[scarred].mean() < fraction[~people.cad].mean() - 0.05
     still = infarcted.transmurality > 0.7
