@@ -164,19 +164,20 @@ def draw_heart(
     place = (x * cos + y * sin, x * sin - y * cos)
     mesh, flow = (sample(kind, offset[:, :, k], *place) for k, kind in enumerate(("fine", "trabeculae")))
     level = per_plane(borders.level.clamp(0, 1))
+    swirl = 1 + P.flow * (flow + mesh)
 
     left = inside(epi)
     signal = torch.lerp(signal, torch.full_like(texture, SCENE.fat), inside(border(borders.outer)))
     signal.lerp_(muscle.expand_as(signal), inside(border(borders.wall)))
     right = inside(rv).mul_(1 - left)
     right *= 1 - _meshwork(mesh, rv - radius, P.rv_trabecula * (0.4 + 1.8 * level))
-    signal.lerp_(P.rv_blood * (1 + P.flow * flow), right)
+    signal.lerp_(P.rv_blood * swirl, right)
     # Trabeculae line the lateral wall and the apex rather than the septum and the base.
     lining = P.trabecula * (0.35 + 1.3 * level) * (1 + 0.45 * x / radius.clamp(min=1)) / squeeze
     blood = inside(endo)
     blood *= 1 - _meshwork(mesh, endo - radius, lining)
     blood *= _without_papillaries(seed, hearts, borders, per_plane, radius, angle - turn, mesh)
-    signal.lerp_(P.blood * (1 - P.inflow * per_plane(borders.phase)) * (1 + P.flow * flow), blood)
+    signal.lerp_(P.blood * (1 - P.inflow * per_plane(borders.phase)) * swirl, blood)
     return _with_root(signal, borders, per_plane, sharpness, x, y), labels
 
 
