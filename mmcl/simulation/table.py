@@ -27,10 +27,11 @@ def population_table(seed: int, subjects: torch.Tensor, batch: int = 64, ecg: bo
     People: the fields of `People` but `silent`, `male`, `bmi`, `healthy`, `silent_cad` ... Hearts: the 82 phenotypes by
     name, `wt_mid` mm of segments 7 to 12, `conduction`, `lvm_index` g/m2, `lvh`, `scar` share of segment depth,
     `scarred` and `scarred_large` (4 segments or more). ECG, noise-free: `hr` /min, `pr`, `qrs`, `qt`, `qtc` (Bazett)
-    ms, `axis`, `p_axis`, `t_axis` degrees, `q_`, `r_`, `s_`, `t_`, `st_` and lead in mV, `p_II` mV, `p_duration` ms,
-    `sokolow_lyon` and `cornell` mV; truths `qrs_120`, `q_present_` (above 0.02 mV) and `t_inverted_` (below -0.1 mV)
-    and lead, `sokolow_lyon_positive`, `cornell_positive`, `pathological_q` with `_anterior`, `_lateral` and
-    `_inferior`, `any_ectopic`, `any_ventricular_ectopic`. What needs a P wave is NaN in atrial fibrillation.
+    ms, `axis`, `p_axis`, `t_axis` (-90 to 270 degrees), `q_`, `r_`, `s_`, `t_`, `st_` and lead in mV, `p_II` mV,
+    `p_duration` ms, `sokolow_lyon` and `cornell` mV; truths `qrs_120`, `q_present_` (above 0.02 mV) and `t_inverted_`
+    (below -0.1 mV) and lead, `sokolow_lyon_positive`, `cornell_positive`, `pathological_q` with `_anterior`,
+    `_lateral` and `_inferior`, `any_ectopic`, `any_ventricular_ectopic`. What needs a P wave is NaN in atrial
+    fibrillation.
     """
     parts = []
     for start in range(0, len(subjects), batch):
@@ -71,7 +72,7 @@ def _heart_columns(hearts: Hearts) -> dict[str, np.ndarray]:
 
 def _ecg_columns(ecg: Electrocardiogram, hearts: Hearts) -> dict[str, np.ndarray]:
     waves = measure_waves(ecg)
-    columns = {"hr": hearts.heart_rate, "pr": ecg.pr, "qrs": ecg.qrs, "qt": ecg.qt, "axis": ecg.axis}
+    columns = {"hr": hearts.heart_rate, "pr": ecg.pr, "qrs": ecg.qrs, "qt": ecg.qt, "axis": _turned(ecg.axis)}
     columns["qtc"] = ecg.qt / (60 / hearts.heart_rate).sqrt().to(ecg.qt)
     for name in ("q", "r", "s", "t", "st"):
         amplitude = getattr(waves, name)
@@ -96,4 +97,9 @@ def _ecg_columns(ecg: Electrocardiogram, hearts: Hearts) -> dict[str, np.ndarray
 def _axis(amplitude: torch.Tensor) -> torch.Tensor:
     """Frontal axis (n,) in degrees, of amplitudes (n, 12) in I and aVF; a Goldberger lead is smaller by sqrt(3) / 2."""
     one, foot = amplitude[:, LEADS.index("I")], amplitude[:, LEADS.index("aVF")]
-    return torch.rad2deg(torch.atan2(foot * 2 / 3**0.5, one))
+    return _turned(torch.rad2deg(torch.atan2(foot * 2 / 3**0.5, one)))
+
+
+def _turned(angle: torch.Tensor) -> torch.Tensor:
+    """Axes between -90 and 270 degrees, so that those to the right and downwards do not jump to -180."""
+    return torch.where(angle < -90, angle + 360, angle)

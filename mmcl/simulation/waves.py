@@ -18,10 +18,8 @@ FIRST_POSITIVE = 0.025
 """mV that a positive wave must exceed to end a Q wave."""
 NEGATIVE = 0.01
 """mV below the baseline from which the duration of a Q wave counts."""
-QRS_EDGE = 0.04
-"""Share of the greatest size of all leads at which the QRS complex begins, as in `electrocardiogram.qrs_limits`."""
-P_EDGE = 0.08
-"""Share of the greatest size of the P wave above which it lasts; effective: against P of 110 ms (Soliman 2013)."""
+EDGE = 0.04
+"""Share of the greatest size of all leads at which a P wave or a QRS complex begins, as `qrs_limits` has it."""
 CONTIGUOUS = {
     "anterior": ("V1", "V2", "V3", "V4", "V5", "V6"),
     "lateral": ("I", "aVL"),
@@ -74,7 +72,7 @@ def qrs_onset(beat: torch.Tensor) -> torch.Tensor:
     size = beat[..., first:last].square().mean(dim=1).sqrt()
     highest, peak = size.max(dim=1, keepdim=True)
     index = torch.arange(size.shape[1], device=size.device)
-    quiet = (size <= QRS_EDGE * highest) & (index < peak)
+    quiet = (size <= EDGE * highest) & (index < peak)
     onset = torch.where(quiet, index, 0).amax(dim=1)
     return ((first + onset) * STEP - BEFORE).to(beat)
 
@@ -112,10 +110,10 @@ def _complex(beat: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, ..
 
 
 def _atrial(beat: torch.Tensor, before: torch.Tensor, pr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positive amplitude (n, 12) and duration (n,) of the P wave; NaN where `pr` is."""
+    """Positive amplitude (n, 12) and duration (n,) of the P wave, all that is `before` the QRS; NaN where `pr` is."""
     wave = torch.where(before[:, None], beat, 0.0)
     size = wave.square().mean(dim=1).sqrt()
-    lasting = size > P_EDGE * size.amax(dim=1, keepdim=True)
+    lasting = size > EDGE * size.amax(dim=1, keepdim=True)
     duration = (lasting.sum(dim=1) * STEP).to(beat)
     absent = torch.isnan(pr).to(beat.device)
     return (

@@ -57,6 +57,17 @@ def test_a_row_does_not_depend_on_the_batch():
     pd.testing.assert_frame_equal(together.loc[[2]], alone)
 
 
+def test_the_card_is_written_between_its_markers(found):
+    text = card.CARD.read_text(encoding="utf-8")
+    once = card.render(text, found)
+    assert card.render(once, found) == once
+    assert all(f"| {target.name}" in once and target.source in once for target in TARGETS)
+    before, after = (part.split("<!-- targets -->")[0].split("<!-- end of version -->")[1] for part in (text, once))
+    assert before == after
+    with pytest.raises(ValueError, match="no part between"):
+        card.render(text.replace("<!-- end of misses -->", ""), found)
+
+
 def _target(measure: str, of, group: str = "all") -> Target:
     return dataclasses.replace(TARGETS[0], measure=measure, of=of, group=group)
 
