@@ -1,9 +1,10 @@
-"""Short-axis CMR: end-diastole and end-systole with contours, and maps laid over the image."""
+"""Short-axis CMR: end-diastole and end-systole with contours, beside a real volume, and maps laid over the image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,6 +33,18 @@ CONTOURS = (
     Contour((3,), "LV endocardium", "#FF7F2A"),
 )
 SCAR, SCAR_COLOUR = 4, "#FFE34D"
+
+
+@dataclass(frozen=True)
+class SliceStack:
+    """Short-axis slices at two moments: `end_diastole`, `end_systole` (slices, rows, columns), base to apex, any range;
+    `spacing` mm a pixel, `title` of the row they are drawn in.
+    """
+
+    title: str
+    end_diastole: np.ndarray
+    end_systole: np.ndarray
+    spacing: float
 
 
 def draw_frames(
@@ -156,6 +169,68 @@ def draw_maps(
         scale = ScalarMappable(shown.norm, shown.cmap)
         figure.colorbar(scale, ax=panels[1, :].tolist(), label=label, shrink=0.9, pad=0.02)
     return figure
+
+
+def read_real_stack(folder: str | Path, title: str = "real (ACDC)") -> SliceStack:
+    """The volumes `acdc_sax_ed.nii.gz` and `acdc_sax_es.nii.gz` of `folder`; FileNotFoundError names one that misses.
+
+    They may not be passed on, so that they stay outside the repository, and so do figures of them.
+    """
+    import nibabel
+
+    frames = []
+    for moment in ("ed", "es"):
+        path = Path(folder) / f"acdc_sax_{moment}.nii.gz"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: expected a short-axis volume")
+        volume = nibabel.load(path)
+        frames.append(np.asarray(volume.dataobj, dtype=np.float64).transpose(2, 1, 0))
+    return SliceStack(title, *frames, spacing=float(volume.header.get_zooms()[0]))
+
+
+def draw_beside(
+    stacks: Sequence[SliceStack], slices: Sequence[int], source: str, field: float = 158.0, spacing: float = 1.8
+) -> Figure:
+    """Stacks in rows, ED and ES of the chosen `slices` in columns, all at the same scale and the same grey levels.
+
+    Each image is cut to the middle `field` mm and brought to `spacing` mm, so that sharpness can be compared.
+    ValueError when a stack does not have the slices or covers less than the field.
+    """
+    side = round(field / spacing)
+    columns = [(k, moment) for k in slices for moment in ("ED", "ES")]
+    cell = min(1.9, 11 / len(columns))
+    with style():
+        note = f"Resampled to {spacing:g} mm, {field:g} mm wide. Bar: 50 mm."
+        figure = new_figure(cell * len(stacks) + 0.8, source, width=cell * len(columns) + 0.5, note=note)
+        panels = figure.subplots(len(stacks), len(columns), squeeze=False)
+        for row, stack in zip(panels, stacks, strict=True):
+            for axes, (k, moment) in zip(row, columns, strict=True):
+                volume = np.asarray(stack.end_diastole if moment == "ED" else stack.end_systole, dtype=np.float64)
+                if not 0 <= k < len(volume) or min(volume.shape[1:]) * stack.spacing < field - spacing:
+                    raise ValueError(
+                        f"{stack.title}: {volume.shape} at {stack.spacing:g} mm; expected slice {k} and {field:g} mm"
+                    )
+                axes.imshow(
+                    _middle(volume[k], stack.spacing / spacing, side),
+                    cmap="gray",
+                    vmin=0,
+                    vmax=np.quantile(volume, 0.995),
+                    interpolation="bilinear",
+                )
+                axes.set(xticks=[], yticks=[])
+                length = 50 / field
+                axes.plot([0.96 - length, 0.96], [0.045, 0.045], transform=axes.transAxes, color="white", linewidth=1.5)
+            row[0].set_ylabel(stack.title, fontsize=9)
+        for axes, (k, moment) in zip(panels[0], columns, strict=True):
+            axes.set_title(f"slice {k + 1}, {moment}", fontsize=9)
+    return figure
+
+
+def _middle(image: np.ndarray, factor: float, side: int) -> np.ndarray:
+    """The middle `side` x `side` pixels of `image` (rows, columns) brought to a grid finer by `factor`."""
+    image = zoom(image, factor, order=1, mode="nearest", grid_mode=True)
+    first = [max((length - side) // 2, 0) for length in image.shape]
+    return image[first[0] : first[0] + side, first[1] : first[1] + side]
 
 
 def _enlarged(overlay: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
