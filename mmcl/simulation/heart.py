@@ -24,6 +24,7 @@ from mmcl.simulation.anatomy import (
     segment_of,
     wall_volume,
 )
+from mmcl.simulation.aorta import aortic_areas
 from mmcl.simulation.infarct import diseased_wall
 from mmcl.simulation.intervention import Change, changed, check_names
 from mmcl.simulation.measurement import longitudinal_strain, segment_strain
@@ -56,11 +57,12 @@ class Hearts(Beating):
     """Hearts of a batch; tensors (n,) float64 unless said.
 
     `people`; `shape` the geometry; `heart_rate` /min; `segment_delay` (n, 16) ms by which endocardial activation is
-    late; `conduction` velocity factor about 1; volumes `lv_edv` .. `ra_min` ml; `lv_mass` g; `wall_thickness` (n, 16)
-    mm at end-diastole; `ecc`, `err` (n, 16), `ell` (n, 6) signed fractions at end-systole; `transmurality` (n, 16)
-    depth of scar from the endocardium, `border` (n, 16) share of patchy scar beside it, `viability` (n, 16) what of a
-    segment works, all 0-1; `centre` (n, 3) m, middle of the cavity's long axis in torso coordinates (see `pose`);
-    `axis` (n, 3) unit vector base to apex; `roll` rad about it.
+    late; `conduction` velocity factor about 1; volumes `lv_edv` .. `ra_min` ml; `aorta_max`, `aorta_min` (n, 2) mm2 of
+    the ascending and descending aorta; `lv_mass` g; `wall_thickness` (n, 16) mm at end-diastole; `ecc`, `err` (n, 16),
+    `ell` (n, 6) signed fractions at end-systole; `transmurality` (n, 16) depth of scar from the endocardium, `border`
+    (n, 16) share of patchy scar beside it, `viability` (n, 16) what of a segment works, all 0-1; `centre` (n, 3) m,
+    middle of the cavity's long axis in torso coordinates (see `pose`); `axis` (n, 3) unit vector base to apex; `roll`
+    rad about it.
     """
 
     conduction: torch.Tensor
@@ -73,6 +75,8 @@ class Hearts(Beating):
     la_min: torch.Tensor
     ra_max: torch.Tensor
     ra_min: torch.Tensor
+    aorta_max: torch.Tensor
+    aorta_min: torch.Tensor
     wall_thickness: torch.Tensor
     ecc: torch.Tensor
     err: torch.Tensor
@@ -115,6 +119,7 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
     relaxed, least = rv_depth(shape, 0.0, rv_edv * 1e-6), rv_depth(shape, phase, rv_esv * 1e-6, segments)
     shape = replace(shape, rv_relaxed=relaxed, rv_contracted=relaxed + (least - relaxed) / phase)
     la_max, la_min, ra_max, ra_min = physiology.atrial_volumes(seed, people, volume, body, change)
+    aorta_max, aorta_min = aortic_areas(seed, people)
     wall, ecc, err = segment_strain(shape, phase, segments)
     centre, axis, roll = sample_pose(seed, people, change)
     return Hearts(
@@ -132,6 +137,8 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
         la_min=la_min,
         ra_max=ra_max,
         ra_min=ra_min,
+        aorta_max=aorta_max,
+        aorta_min=aorta_min,
         wall_thickness=wall * 1e3,
         ecc=ecc,
         err=err,
