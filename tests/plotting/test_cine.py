@@ -1,7 +1,6 @@
-"""Frames with contours, maps with a named scale, the cohort figures."""
+"""Frames with contours, maps with a named scale."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -14,7 +13,6 @@ from mmcl.plotting.cine import (
     draw_maps,
     read_real_stack,
 )
-from mmcl.plotting.cohort import Example, draw_examples, draw_population
 
 SIDE = 48
 
@@ -73,53 +71,3 @@ def test_diverging_maps_share_a_scale_about_zero_and_name_it():
     assert figure.axes[-1].get_ylabel() == "Cosine similarity"
     plain = draw_maps([image], [maps[1] + 1], ["A"], "Drop", "simulated", diverging=False)
     assert [i.get_clim() for a in plain.axes for i in a.get_images() if i.get_gid() == "map"] == [(0.9, 1.5)]
-
-
-def test_examples_show_each_heart_in_a_row():
-    image, labels = heart(scar=True)
-    signal = np.random.default_rng(0).normal(size=(12, 5000)) * 0.1
-    hearts = [Example(title, "male, 61", signal, image, image, labels, labels) for title in ("Healthy", "Infarct")]
-    figure = draw_examples(hearts, "simulated cohort, seed 0")
-    assert [axes.get_title("left") for axes in figure.axes[::3]] == ["Healthy", "Infarct"]
-    assert len(figure.axes) == 6 and "simulated cohort" in figure.texts[0].get_text()
-
-
-def test_population_shows_cohort_and_reference_means():
-    generator = np.random.default_rng(0)
-    sex = np.repeat(["male", "female"], 200)
-    values = pd.DataFrame({"LVM": np.where(sex == "male", 103, 70) + generator.normal(0, 15, 400)})
-    values.loc[:9, "LVM"] = np.nan
-    reference = {"LVM": {"male": (100.0, 21.0), "female": (70.0, 13.0)}}
-    figure = draw_population(values, sex, reference, {"LVM": "g"}, "Petersen et al. 2017", "simulated")
-    axes = figure.axes[0]
-    places = sorted(float(bar.lines[0].get_xdata()[0]) for bar in axes.containers if hasattr(bar, "has_xerr"))
-    men = values.LVM[sex == "male"].mean()
-    assert places == pytest.approx(sorted([100, 70, men, values.LVM[sex == "female"].mean()]))
-    assert axes.get_xlabel() == "g" and "200 men" in figure.texts[0].get_text()
-    with pytest.raises(ValueError, match="sex 'm'"):
-        draw_population(values, ["m"] * 400, reference, {"LVM": "g"}, "Petersen", "simulated")
-
-
-def test_stacks_of_other_spacing_are_drawn_at_one_scale():
-    def stack(title, side, spacing):
-        rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
-        disc = (np.hypot(rows, columns) * spacing < 30) * 200.0
-        return SliceStack(title, np.stack([disc] * 3), np.stack([disc] * 3), spacing)
-
-    figure = draw_beside([stack("real", 192, 1.0), stack("simulated", 88, 1.8)], (0, 2), "real and simulated")
-    panels = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in panels[:4]] == ["slice 1, ED", "slice 1, ES", "slice 3, ED", "slice 3, ES"]
-    assert [panels[k].get_ylabel() for k in (0, 4)] == ["real", "simulated"]
-    area = [(axes.images[0].get_array() > 100).sum() * 1.8**2 for axes in panels]
-    assert area == pytest.approx([np.pi * 30**2] * 8, rel=0.03)
-    (bar,) = panels[0].get_lines()
-    assert np.ptp(bar.get_xdata()) * 158 == pytest.approx(50)
-    with pytest.raises(ValueError, match="slice 5"):
-        draw_beside([stack("real", 192, 1.0)], (5,), "real")
-    with pytest.raises(ValueError, match="158 mm"):
-        draw_beside([stack("real", 60, 1.0)], (0,), "real")
-
-
-def test_a_missing_real_volume_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="acdc_sax_ed"):
-        read_real_stack(tmp_path)
