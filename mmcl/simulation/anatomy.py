@@ -36,9 +36,6 @@ SEGMENT_ANGLE = tuple(math.radians((90 + 60 * k) % 360) for k in range(6)) * 2 +
 RING = (0,) * 6 + (1,) * 6 + (2,) * 4
 """Band of each segment: basal, mid-cavity, apical."""
 
-PROFILE_AREA = 1 - ((1 - P.equator) ** 3 + P.equator**3) / 3 / (1 - P.equator) ** 2
-"""Integral of the squared profile over the levels 0 to 1."""
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -72,7 +69,12 @@ class Contours:
 
 def profile(level: torch.Tensor) -> torch.Tensor:
     """Radius of the unit ellipsoid at `level`; 0 beyond the apex."""
-    return (1 - ((level - P.equator) / (1 - P.equator)) ** 2).clamp(min=0).sqrt()
+    return _square_profile(level, P.equator).sqrt()
+
+
+def profile_area() -> float:
+    """Integral of the squared profile over the levels 0 to 1."""
+    return 1 - ((1 - P.equator) ** 3 + P.equator**3) / 3 / (1 - P.equator) ** 2
 
 
 def segment_rings(values: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
@@ -210,11 +212,12 @@ def rv_depth(
 
 def wall_volume(length: torch.Tensor, radius: torch.Tensor, thickness: torch.Tensor) -> torch.Tensor:
     """Relaxed myocardial volume (n,) m3 of a wall of `thickness` (n, 16) m, exact for the interpolation used here."""
-    first, second = (moment.to(thickness) for moment in _thickness_moments())
+    first, second = (moment.to(thickness) for moment in _thickness_moments(P.equator))
     apex = P.apex_share * thickness.mean(1)
     linear = 2 * radius * (thickness * first).sum(1)
-    epicardium = radius**2 * PROFILE_AREA + linear + (thickness[:, :, None] * thickness[:, None] * second).sum((1, 2))
-    return math.pi * ((length + apex) * epicardium - length * radius**2 * PROFILE_AREA)
+    area = radius**2 * profile_area()
+    epicardium = area + linear + (thickness[:, :, None] * thickness[:, None] * second).sum((1, 2))
+    return math.pi * ((length + apex) * epicardium - length * area)
 
 
 def _integration(
@@ -252,19 +255,23 @@ def _band_weights(level: torch.Tensor) -> torch.Tensor:
     return torch.stack((1 - lower, lower - lowest, lowest), -1)
 
 
+def _square_profile(level: torch.Tensor, equator: float) -> torch.Tensor:
+    return (1 - ((level - equator) / (1 - equator)) ** 2).clamp(min=0)
+
+
 def _smooth_step(x: torch.Tensor) -> torch.Tensor:
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
 
 
 @cache
-def _thickness_moments() -> tuple[torch.Tensor, torch.Tensor]:
+def _thickness_moments(equator: float) -> tuple[torch.Tensor, torch.Tensor]:
     """First (16,) and second (16, 16) moments of the interpolation weights under the squared profile."""
     level = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     angle = torch.arange(240, dtype=torch.float64) * (2 * math.pi / 240)
     bands = _band_weights(level)[:, list(RING)]
     around = _angular_weights(angle)
-    area = (profile(level) ** 2 / level.numel())[:, None]
+    area = (_square_profile(level, equator) / level.numel())[:, None]
     first = (area * bands).sum(0) * around.mean(1)
     second = (bands.T @ (area * bands)) * (around @ around.T / angle.numel())
     return first, second

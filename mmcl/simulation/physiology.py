@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from mmcl.simulation.anatomy import PROFILE_AREA, SEGMENT_ANGLE, Shape, cavity_volumes, wall_volume
+from mmcl.simulation.anatomy import SEGMENT_ANGLE, Shape, cavity_volumes, profile_area, wall_volume
 from mmcl.simulation.infarct import WallDisease
 from mmcl.simulation.intervention import Change, changed
 from mmcl.simulation.parameters import parameters
@@ -75,7 +75,7 @@ def relaxed_shape(
     `slender` (n,) is the cavity's length over its diameter.
     """
     ratio = 2 * slender
-    radius = power(edv * 1e-6 / (torch.pi * PROFILE_AREA * ratio), 1 / 3)
+    radius = power(edv * 1e-6 / (torch.pi * profile_area() * ratio), 1 / 3)
     length = ratio * radius
     pattern = torch.tensor(P.thickness, dtype=edv.dtype, device=edv.device)
     pattern = pattern * (1 + P.thickness_sd * normal(seed, people.subject, "wall pattern", 16).clamp(-3, 3))

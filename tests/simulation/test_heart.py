@@ -25,6 +25,7 @@ from mmcl.simulation.heart import (
     wall_point,
 )
 from mmcl.simulation.infarct import TERRITORIES
+from mmcl.simulation.parameters import override
 from mmcl.simulation.phenotypes import measure
 from mmcl.simulation.population import sample_people
 from mmcl.simulation.pose import frame
@@ -157,6 +158,14 @@ def test_segment_areas_times_thickness_weigh_the_muscle(hearts):
     assert (weight / hearts.lv_mass).mean().item() == pytest.approx(0.98, abs=0.04)
 
 
+def test_volumes_hold_for_another_shape_of_ellipsoid():
+    with override({"anatomy.equator": 0.3}):
+        sample = build_hearts(0, sample_people(0, torch.arange(20)))
+        cavity, wall = cavity_volumes(sample.shape, 0.0, planes=200)
+    torch.testing.assert_close(cavity * 1e6, sample.lv_edv, rtol=1e-3, atol=0)
+    torch.testing.assert_close(wall * 1.05e6, sample.lv_mass, rtol=3e-3, atol=0)
+
+
 def test_the_aorta_widens_and_stiffens_with_age(hearts, phenotypes):
     people = hearts.people
     pressure = (people.systolic - people.diastolic).numpy()
@@ -251,12 +260,13 @@ def test_pose(hearts):
     basis = frame(hearts.axis, hearts.roll)
     torch.testing.assert_close(basis @ basis.transpose(1, 2), torch.eye(3).double().expand(len(basis), 3, 3))
     torch.testing.assert_close(basis[:, 2], hearts.axis)
-    # Engblom et al. 2005, Am Heart J 150:507: frontal 38 +- 10, transverse 46 +- 7 degrees; CT shows the obese flatter.
+    # Engblom et al. 2005, Am Heart J 150:507: frontal 38 +- 10, transverse 46 +- 7 degrees; by CT (Br J Cardiol
+    # 2015;22(2)) 34 +- 9 degrees above 60 years, and the obese flatter.
     slim = hearts.people.healthy
     x, y, z = hearts.axis[slim].unbind(1)
     frontal, transverse = torch.rad2deg(torch.atan2(-y, x)), torch.rad2deg(torch.atan2(z, x))
-    assert frontal.mean().item() == pytest.approx(38, abs=2) and frontal.std().item() == pytest.approx(10, abs=1.5)
-    assert transverse.mean().item() == pytest.approx(46, abs=1) and transverse.std().item() == pytest.approx(7, abs=0.7)
+    assert frontal.mean().item() == pytest.approx(36, abs=4) and frontal.std().item() == pytest.approx(10, abs=1.5)
+    assert transverse.mean().item() == pytest.approx(46, abs=4) and transverse.std().item() == pytest.approx(7, abs=0.7)
     heavy = hearts.people.bmi > 30
     assert hearts.axis[heavy, 1].mean() > hearts.axis[~heavy, 1].mean() + 0.08, "a stocky body lays the heart flat"
     points = wall_point(hearts, LEVEL, ANGLE, torch.zeros(16))
