@@ -122,7 +122,8 @@ $(RUN)/02_pretrain_mdm.ipynb: $(STORE)
 $(RUN)/03_pretrain_mmcl.ipynb: $(STORE) $(CKPT)/mdm/finished.json $(CKPT)/mmcl/finished.json
 $(RUN)/04_finetune_risk.ipynb $(RUN)/05_finetune_phenotypes.ipynb: $(STORE) $(PRETRAINED) $(SUPERVISED)
 $(RUN)/06_interpret_latent_space.ipynb: $(STORE) $(PRETRAINED)
-SUMMARISED := $(filter-out 07_%,$(STORIES))
+$(RUN)/08_use_your_own_ecgs.ipynb: $(CKPT)/mdm+mmcl/finished.json
+SUMMARISED := $(filter-out 07_% 08_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 
 .PHONY: help setup reproduce smoke test lab html embed bench calibrate lint lock clean
@@ -163,7 +164,7 @@ bench: $(READY)  ## time the method's steps beside plain reference paths
 	@$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-json=$(MMCL_BUILD)/bench.json
 
 calibrate: $(READY)  ## search the simulated cohort's effective parameters again (15 minutes)
-	@$(PYTHON) -m mmcl.simulation.calibration $(OPTIONS)
+	@$(PYTHON) -m mmcl.simulation.calibration
 
 lint: $(READY)  ## ruff: errors and format
 	@$(PYTHON) -m ruff check .
