@@ -9,7 +9,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, zoom
 
 from mmcl.config import CohortConfig
 from mmcl.simulation.cine import beat_phase, end_systole, render_cine
-from mmcl.simulation.heart import build_hearts
+from mmcl.simulation.heart import build_hearts, segment_area
 from mmcl.simulation.infarct import TERRITORIES
 from mmcl.simulation.parameters import override
 from mmcl.simulation.population import sample_people
@@ -211,6 +211,17 @@ def test_scar_lies_in_the_wall_of_its_territory():
         up = np.concatenate([c[0] - np.nonzero(stack[k] == 4)[0] for k, c in zip(scarred, centre, strict=True)])
         assert up.mean() > -6, "the LAD's territory is anterior, septal and apical"
     assert 1 in TERRITORIES[0]
+
+
+def test_masks_hold_the_mass_of_scar():
+    many = hearts_of(60, odds=(20.0, 1.0, 1.0))
+    thick = many.wall_thickness / 1000 * segment_area(many) * 1e6
+    true = (thick * many.transmurality).sum(1).numpy()  # ml; the apical cap is left out
+    counted = (render_cine(0, many, COVER).labels[:, :, 0] == 4).sum((1, 2, 3)).numpy() * VOXEL
+    scarred = true > 1
+    assert scarred.sum() > 10 and (counted[true == 0] == 0).all()
+    assert np.corrcoef(counted[scarred], true[scarred])[0, 1] > 0.97
+    assert slope(true[scarred], counted[scarred]) == pytest.approx(1, abs=0.15)
 
 
 def test_large_matrix_and_full_protocol():
