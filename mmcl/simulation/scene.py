@@ -42,7 +42,13 @@ def render_scene(
     size, reach = size[..., None, None], reach[:, None, None, None]
     stout = ((people.bmi - 26) / 10).float().clamp(-0.6, 1.2)[:, None, None, None]
 
-    inner = reach + P.chest_gap + P.chest_gap_sd * draw[:, 0] + 8 * stout.clamp(min=0) - P.chest_nearer * depth
+    inner = (
+        reach
+        + P.chest_gap
+        + P.chest_gap_sd * draw[:, 0]
+        + P.chest_gap_stout * stout.clamp(min=0)
+        - P.chest_nearer * depth
+    )
     signal = _lung(draw, fine, coarse, size, x, y, depth)
     signal = _mediastinum(draw, signal, fine, coarse, size, inner, x, y)
     aorta_x, aorta_y = (P.aorta[k] + sd * draw[:, 6 + k] for k, sd in enumerate(P.aorta_sd))
@@ -56,8 +62,10 @@ def render_scene(
 
 def _lung(draw, fine, coarse, size, x, y, depth) -> torch.Tensor:
     """Dark parenchyma with bright vessels, the thicker and the more the nearer to the hilum and to the base."""
-    away = ((x - 15 - 10 * draw[:, 1]) ** 2 + (y - size - 35 - 8 * draw[:, 2]) ** 2) / P.hilum**2
-    bright = (fine + 0.3 * coarse - P.vessel_threshold - 0.7 * away - 0.015 * depth).clamp(0, 0.8)
+    right = P.hilum[0] + P.hilum_sd[0] * draw[:, 1]
+    up = size + P.hilum[1] + P.hilum_sd[1] * draw[:, 2]
+    away = ((x - right) ** 2 + (y - up) ** 2) / P.vessel_reach**2 + depth / P.vessel_depth
+    bright = (fine + 0.3 * coarse - P.vessel_threshold - away).clamp(0, 0.8)
     return P.lung * (1 + 0.1 * fine + 0.2 * coarse).clamp(min=0.2) + P.vessel * bright
 
 
@@ -75,21 +83,21 @@ def _mediastinum(draw, signal, fine, coarse, size, inner, x, y) -> torch.Tensor:
 def _abdomen(draw, signal, fine, coarse, size, stout, x, y, depth) -> torch.Tensor:
     """Diaphragm, and below it liver on the left, stomach in its fat in the middle, spleen on the right of the image."""
     tilt = P.diaphragm_tilt + P.diaphragm_tilt_sd * draw[:, 4]
-    dome = (P.dome + P.dome_sd * draw[:, 5]) * torch.sigmoid((x - size - 12) / 9)
+    dome = (P.dome + P.dome_sd * draw[:, 5]) * torch.sigmoid((x - size - P.dome_gap) / 9)
     top = P.diaphragm_rise * depth - size - P.diaphragm_gap - P.diaphragm_sd * draw[:, 8]
-    surface = top + tilt * x.clamp(max=30) - 0.002 * (x + 10) ** 2 * (x < 30) + dome + 1.2 * coarse
+    surface = top + tilt * x.clamp(max=30) - P.diaphragm_curve * (x.clamp(max=30) + 10) ** 2 + dome + 1.2 * coarse
     below = surface - y
 
     liver = P.liver * (1 + 0.05 * fine + 0.10 * coarse) + 0.35 * (fine + 0.3 * coarse - 1.8).clamp(0, 0.6)
     fat = P.fat * (0.7 + 0.12 * fine + 0.2 * coarse).clamp(0.1, 1.1)
     spleen = P.spleen * (1 + 0.10 * draw[:, 9]) * (1 + 0.04 * fine + 0.12 * coarse)
-    lobe = x - 4 - 18 * draw[:, 10] + 0.5 * below + 4 * coarse
+    lobe = x - P.liver_edge - P.liver_edge_sd * draw[:, 10] + 0.5 * below + 4 * coarse
     organ = torch.lerp(liver, fat, _cover(lobe))
-    end = x - 50 - 14 * draw[:, 11] + 0.3 * below + 3 * coarse
+    end = x - P.spleen_edge - P.spleen_edge_sd * draw[:, 11] + 0.3 * below + 3 * coarse
     organ = torch.lerp(organ, spleen, _cover(end))
     # The stomach lies in the fat between liver and spleen and changes its course from slice to slice.
-    along = x - 26 - 12 * draw[:, 12] - 0.2 * depth
-    across = below - 19 - 4 * draw[:, 13] + 0.25 * along
+    along = x - P.stomach_place[0] - P.stomach_place_sd[0] * draw[:, 12] - 0.2 * depth
+    across = below - P.stomach_place[1] - P.stomach_place_sd[1] * draw[:, 13] + 0.25 * along
     wide, tall = (P.stomach[k] * (1 + 0.25 * draw[:, 14 + k]) for k in (0, 1))
     round_ = ((along / wide) ** 2 + (across / tall) ** 2).sqrt()
     stomach = (1 - round_) * tall + 1.5 * coarse
@@ -97,7 +105,7 @@ def _abdomen(draw, signal, fine, coarse, size, stout, x, y, depth) -> torch.Tens
         min=0.1
     )
     organ = torch.lerp(organ, torch.full_like(organ, P.muscle), _cover(stomach))
-    organ = torch.lerp(organ, content, _cover(stomach - 4))
+    organ = torch.lerp(organ, content, _cover(stomach - P.stomach_wall))
 
     # Fat lines the diaphragm on both sides, here thick, there missing.
     lining = P.lining * (1 + 0.6 * stout) * (coarse + 0.5 + 0.4 * draw[:, 17]).clamp(0, 2)
