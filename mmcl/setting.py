@@ -28,8 +28,11 @@ class Setting:
 
     @property
     def footer(self) -> str:
-        """Where a figure's data come from, to be printed on it."""
-        return f"{self.run.cohort} cohort, {self.profile.name} profile, seed {self.run.seed}"
+        """Where a figure's data come from, to be printed on it: the cohort with its manifest's version, and the run."""
+        from mmcl.data.manifest import cohort_manifest
+
+        name = f"{self.run.cohort} cohort v{cohort_manifest(self.run.cohort).version}"
+        return f"{name}, {self.profile.name} profile, seed {self.run.seed}"
 
 
 def open_setting(

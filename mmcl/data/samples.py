@@ -20,3 +20,12 @@ def before_and_after(header: Path) -> tuple[np.ndarray, np.ndarray]:
 def first_header(folder: str | Path) -> Path | None:
     """The alphabetically first WFDB header under `folder`, None for no folder or none in it."""
     return min(Path(folder).rglob("*.hea"), default=None) if folder else None
+
+
+def recordings(folder: str | Path, most: int = 12) -> list[tuple[str, np.ndarray]]:
+    """Name and signal (12, 5000) mV, 500 Hz, of the first WFDB records under `folder`, `most` of them.
+
+    `Unusable` says why one cannot be shown.
+    """
+    headers = sorted(Path(folder).rglob("*.hea"))[:most]
+    return [(header.stem, harmonise(read_wfdb(header, header.stem)).signal) for header in headers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,6 +29,9 @@ ROW, MARGIN, LEFT = 25.0, 12.5, 12.5
 PAPER, MINOR, MAJOR = "#FFFBFA", "#F8DAD7", "#EDA9A4"
 ATTRIBUTION = LinearSegmentedColormap.from_list("attribution", [(0.0, 0.35, 0.7, 0.0), (0.0, 0.35, 0.7, 0.8)])
 """From nothing to blue, so that the paper shows where there is no attribution."""
+
+MARKED = "#0072B2"
+_VARIANTS = ("#0072B2", "#D55E00", "#009E73")
 
 
 def draw_electrocardiogram(
@@ -141,6 +144,59 @@ def draw_preprocessing(
                 axes.set_ylabel(f"{lead} ({unit})")
             panels[0, column].set_title(title)
             panels[-1, column].set_xlabel("Time (s)")
+    return figure
+
+
+def draw_effects(
+    beats: Mapping[str, Mapping[str, np.ndarray]],
+    source: str,
+    sampling_rate: float = 500,
+    leads: Sequence[str] = ("I", "aVF", "V1", "V2", "V4", "V6"),
+    before: float = 300.0,
+) -> Figure:
+    """What each effect does to one beat: a row an effect, a column a lead, a line each of its variants.
+
+    beats: effect -> variant -> (12, samples) mV, from `before` ms before the ventricles activate; the first variant,
+    the heart as it is, is drawn in black.
+    """
+    with style():
+        figure = new_figure(1.75 * len(beats) + 0.7, source, width=12.5, note="One heart, one thing changed at a time.")
+        panels = figure.subplots(len(beats), len(leads) + 1, squeeze=False, sharex=True, sharey="row")
+        for row, (effect, variants) in zip(panels, beats.items(), strict=True):
+            handles = []
+            for number, (variant, beat) in enumerate(variants.items()):
+                clock = np.arange(beat.shape[1]) * 1000 / sampling_rate - before
+                look = {"color": INK, "linewidth": 1.1} if number == 0 else {"color": _VARIANTS[number - 1]}
+                for axes, lead in zip(row, leads, strict=False):
+                    axes.plot(clock, beat[LEADS.index(lead)], label=variant, zorder=3 - number, gid=lead, **look)
+                handles.append(row[0].get_lines()[-1])
+            row[-1].set_axis_off()
+            row[-1].legend(handles=handles, title=effect, loc="center left", alignment="left", title_fontsize=9.5)
+            row[0].set_ylabel("mV")
+            for axes in row[:-1]:
+                axes.grid()
+        for axes, lead in zip(panels[0], leads, strict=False):
+            axes.set_title(lead)
+        for axes in panels[-1, :-1]:
+            axes.set(xlabel="ms", xlim=(-220, 520))
+    return figure
+
+
+def draw_sheet(
+    signals: Sequence[np.ndarray], titles: Sequence[str], source: str, columns: int = 2, marked: Sequence[bool] = ()
+) -> Figure:
+    """Many recordings (12, at least 10 s at 500 Hz) mV as small pages under their `titles`; `marked` ones in blue."""
+    width_mm, height_mm = page_size()
+    width, rows = 8.2, -(-len(signals) // columns)
+    with style():
+        figure = new_figure((width * height_mm / width_mm + 0.3) * rows + 0.5, source, width=width * columns)
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for axes in panels.ravel()[len(signals) :]:
+            axes.set_axis_off()
+        for number, (axes, signal, title) in enumerate(zip(panels.ravel(), signals, titles, strict=False)):
+            draw_page(axes, signal, label_size=7, trace_width=0.6)
+            colour = MARKED if len(marked) and marked[number] else INK
+            axes.set_title(title, color=colour, fontsize=10)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Frames with contours, maps with a named scale."""
+"""Frames with contours, maps with a named scale, stacks side by side."""
 
 import numpy as np
 import pytest
@@ -71,3 +71,28 @@ def test_diverging_maps_share_a_scale_about_zero_and_name_it():
     assert figure.axes[-1].get_ylabel() == "Cosine similarity"
     plain = draw_maps([image], [maps[1] + 1], ["A"], "Drop", "simulated", diverging=False)
     assert [i.get_clim() for a in plain.axes for i in a.get_images() if i.get_gid() == "map"] == [(0.9, 1.5)]
+
+
+def test_stacks_of_other_spacing_are_drawn_at_one_scale():
+    def stack(title, side, spacing):
+        rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
+        disc = (np.hypot(rows, columns) * spacing < 30) * 200.0
+        return SliceStack(title, np.stack([disc] * 3), np.stack([disc] * 3), spacing)
+
+    figure = draw_beside([stack("real", 192, 1.0), stack("simulated", 88, 1.8)], (0, 2), "real and simulated")
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title("left") for axes in panels[:4]] == ["slice 1, ED", "slice 1, ES", "slice 3, ED", "slice 3, ES"]
+    assert [panels[k].get_ylabel() for k in (0, 4)] == ["real", "simulated"]
+    area = [(axes.images[0].get_array() > 100).sum() * 1.8**2 for axes in panels]
+    assert area == pytest.approx([np.pi * 30**2] * 8, rel=0.03)
+    (bar,) = panels[0].get_lines()
+    assert np.ptp(bar.get_xdata()) * 158 == pytest.approx(50)
+    with pytest.raises(ValueError, match="slice 5"):
+        draw_beside([stack("real", 192, 1.0)], (5,), "real")
+    with pytest.raises(ValueError, match="158 mm"):
+        draw_beside([stack("real", 60, 1.0)], (0,), "real")
+
+
+def test_a_missing_real_volume_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="acdc_sax_ed"):
+        read_real_stack(tmp_path)

@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mmcl.config import LEADS
 from mmcl.plotting.electrocardiogram import (
     LEFT,
+    MARKED,
+    draw_effects,
     draw_electrocardiogram,
     draw_page,
     draw_preprocessing,
+    draw_sheet,
     page_size,
 )
 
@@ -74,6 +78,25 @@ def test_preprocessing_shows_units_of_both_sides():
     figure = draw_preprocessing(SIGNAL, SIGNAL[:, ::4], "simulated", preprocessed_rate=125, leads=("II", "V5"))
     assert [axes.get_ylabel() for axes in figure.axes] == ["II (mV)", "II (SD)", "V5 (mV)", "V5 (SD)"]
     assert figure.axes[2].get_xlabel() == "Time (s)"
+
+
+def test_effects_lie_over_the_heart_as_it_is():
+    beat = SIGNAL[:, :400]
+    beats = {"LV mass": {"as it is": beat, "x 2": 2 * beat}, "Scar": {"as it is": beat, "LAD": -beat, "RCA": 0 * beat}}
+    figure = draw_effects(beats, "simulated", leads=("I", "V2"), before=100)
+    assert [axes.get_title("left") for axes in figure.axes[:2]] == ["I", "V2"]
+    as_it_is, doubled = figure.axes[1].get_lines()
+    assert as_it_is.get_ydata() == pytest.approx(beat[LEADS.index("V2")])
+    assert doubled.get_ydata() == pytest.approx(2 * as_it_is.get_ydata())
+    assert (as_it_is.get_xdata()[0], as_it_is.get_xdata()[50]) == (-100, 0)
+    assert [text.get_text() for text in figure.axes[5].get_legend().get_texts()] == ["as it is", "LAD", "RCA"]
+
+
+def test_sheet_names_recordings_and_marks_the_real_ones():
+    figure = draw_sheet([SIGNAL] * 3, ["1", "2 real", "3"], "both", marked=[False, True, False])
+    assert [axes.get_title("left") for axes in figure.axes if axes.axison] == ["1", "2 real", "3"]
+    titles = [text for axes in figure.axes for text in axes.findobj(Text) if text.get_text() in ("1", "2 real", "3")]
+    assert [title.get_color() == MARKED for title in titles] == [False, True, False]
 
 
 def test_bad_records_are_refused():
