@@ -6,6 +6,7 @@ SEED    ?= 0
 DEVICE  ?= auto
 RAW     ?=
 ECG     ?=
+REAL    ?=
 CORES   := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 JOBS    ?= 2
 
@@ -76,10 +77,14 @@ export OMP_NUM_THREADS ?= $(SHARE)
 export NUMBA_NUM_THREADS ?= $(CORES)
 
 $(RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
+$(RUN)/00_simulate_cohort.ipynb: EXTRA = real=$(REAL)
 $(RUN)/01_preprocess.ipynb: EXTRA = raw=$(RAW) ecg=$(ECG)
 # A folder of recordings to show is no file that make could compare, so the notebook that shows one runs again.
 ifneq ($(and $(ECG),$(if $(filter embed,$(MAKECMDGOALS)),,show)),)
 $(RUN)/01_preprocess.ipynb: always
+endif
+ifneq ($(REAL),)
+$(RUN)/00_simulate_cohort.ipynb: always
 endif
 .PHONY: always
 
