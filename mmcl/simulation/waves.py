@@ -110,15 +110,21 @@ def _complex(beat: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, ..
 
 
 def _atrial(beat: torch.Tensor, before: torch.Tensor, pr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positive amplitude (n, 12) and duration (n,) of the P wave, all that is `before` the QRS; NaN where `pr` is."""
+    """Positive amplitude (n, 12) and duration (n,) of the P wave, `before` the QRS complex; NaN where `pr` is.
+
+    The wave ends where lead II, nearly parallel to it, comes back: what follows is the atria's repolarisation.
+    """
     wave = torch.where(before[:, None], beat, 0.0)
-    size = wave.square().mean(dim=1).sqrt()
-    lasting = size > EDGE * size.amax(dim=1, keepdim=True)
-    duration = (lasting.sum(dim=1) * STEP).to(beat)
+    size, two = wave.square().mean(dim=1).sqrt(), wave[:, LEADS.index("II")]
+    index = torch.arange(size.shape[1], device=size.device)
+    begun = size > EDGE * size.amax(dim=1, keepdim=True)
+    lasting = two > EDGE * two.amax(dim=1, keepdim=True)
+    first = torch.where(begun, index, size.shape[1]).amin(dim=1)
+    last = torch.where(lasting, index, -1).amax(dim=1)
     absent = torch.isnan(pr).to(beat.device)
     return (
         torch.where(absent[:, None], torch.nan, wave.amax(dim=2)),
-        torch.where(absent, torch.nan, duration),
+        torch.where(absent, torch.nan, ((last - first + 1) * STEP).to(beat)),
     )
 
 
