@@ -12,7 +12,7 @@ NATURAL = {
     "unrecognised": 0.019,
     "af": 0.029,
     "dm": 0.059,
-    "hypertension": 0.29,
+    "hypertension": 0.36,
     "lbbb": 0.0105,
     "rbbb": 0.0245,
 }
