@@ -48,7 +48,9 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     thickness = (outer - inner).norm(dim=-1)
 
     onset, sites = _wall_sites(hearts, LEFT_SITES, 0.0)
-    onset = onset + _fascicles(seed, hearts)
+    # The way through the conduction system is as much longer as the heart is.
+    size = (hearts.lv_edv[:, None] / P.reference_volume) ** (1 / 3)
+    onset = onset * size + _fascicles(seed, hearts)
     endocardial = _spread(inner, sites, onset, P.endocardial_velocity * speed)
     fascicles = normal(seed, hearts.people.subject, "activation.fascicles", 2) * torch.tensor(P.fascicle_spread, **kind)
     lateness = fascicles @ torch.stack([angle.cos(), angle.sin()]) * (endocardial / P.endocardium_done).clamp(0, 1)
@@ -62,7 +64,7 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     late = P.right_spread * normal(seed, hearts.people.subject, "activation.right") + P.right_block_delay * block
     rv_speed = P.endocardial_velocity * speed * (1 - (1 - P.right_block_velocity) * block)
     septal_onset, septal_sites = _wall_sites(hearts, ("right_septal",), 1.0)
-    septal = _spread(outer, septal_sites, septal_onset + late, rv_speed)
+    septal = _spread(outer, septal_sites, septal_onset * size + late, rv_speed)
     # Where the wall does not face the right ventricle nothing comes from there.
     facing = interpolate(torch.tensor([SEPTAL], **kind), level, angle)
     from_right = septal + (1 - depth) * across + NEVER * (1 - facing)
@@ -71,9 +73,10 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     rv_level, rv_onset = (torch.tensor(_values(RIGHT_SITES, name), **kind) for name in ("level", "onset"))
     rv_sites = rv_point(hearts, rv_level, torch.full_like(rv_level, 0.5), torch.zeros_like(rv_level))
     free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
-    right = _spread(free, rv_sites, rv_onset[None] + late, rv_speed)
+    right = _spread(free, rv_sites, rv_onset * size + late, rv_speed)
     right = right + 1000 * SOURCE.right_thickness * free_depth / (P.transmural_velocity * speed)
-    return torch.cat([left, right], dim=1)
+    times = torch.cat([left, right], dim=1)
+    return times - times.amin(dim=1, keepdim=True)
 
 
 def _values(sites: tuple[str, ...], name: str) -> list[float]:

@@ -109,7 +109,7 @@ def test_scar_changes_the_leads_that_face_it_most(hearts, segments, facing, far)
 
 @pytest.mark.parametrize(
     ("segments", "facing"),
-    [((7, 8, 13, 14), ("V2", "V3")), ((3, 4, 9, 10, 15), ("III", "aVF")), ((5, 6, 11, 12), ("I",))],
+    [((7, 8, 13, 14), ("V3", "V4")), ((3, 4, 9, 10, 15), ("III", "aVF")), ((5, 6, 11, 12), ("I",))],
 )
 def test_transmural_infarct_makes_q_waves_and_turns_the_t_wave(hearts, segments, facing):
     transmurality = torch.zeros_like(hearts.transmurality)
