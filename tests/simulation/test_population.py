@@ -9,7 +9,7 @@ from mmcl.simulation.population import log_normal, sample_people
 
 NATURAL = {
     "cad": 0.069,
-    "unrecognised": 0.019,
+    "unrecognised": 0.0225,
     "af": 0.029,
     "dm": 0.059,
     "hypertension": 0.36,
