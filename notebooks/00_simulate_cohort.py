@@ -91,7 +91,7 @@ show(figure, setting.run.figures / "cohort_effects", drawn)
 # `mmcl/simulation/targets.yaml`; what a small number of subjects can tell is shown by its interval.
 
 # %%
-table = population_table(seed, torch.arange(min(numbers.size, 2000)))
+table = population_table(seed, torch.arange(min(numbers.size, 1500)))
 targets = evaluate(table)
 figure = draw_targets(
     targets, f"{setting.footer.replace(' profile', ' size')}, {len(table):,} subjects at natural odds"

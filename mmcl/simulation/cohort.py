@@ -73,6 +73,7 @@ def simulate_cohort(
     stack: bool = False,
     images: bool = True,
     noise: bool = True,
+    measurement_error: float = 0.0,
     device: str | torch.device = "cpu",
     batch: int = 64,
     progress: bool = False,
@@ -83,16 +84,17 @@ def simulate_cohort(
     (`mmcl.simulation.intervention` lists them) and `parameters` values of the parameters' file, by `<section>.<name>`;
     all else stays as it was, so that two cohorts pair up heart by heart. Images are `matrix` x `matrix` pixels of
     `spacing` mm, from a cine of `slices` and `frames`; `stack` asks for all of it, and without `images` there are none:
-    (n, 0, 0, 0). Without `noise` recordings hold the heart and its breathing alone. `batch` subjects at a time are
-    simulated on `device` and collected in the host's memory; `simulate_batches` collects none. ValueError for a number
-    out of range or an unknown name.
+    (n, 0, 0, 0). Without `noise` recordings hold the heart and its breathing alone. To phenotypes, which are else those
+    of the geometry, `measurement_error` times the errors of a published image analysis are added. `batch` subjects at a
+    time are simulated on `device` and collected in the host's memory; `simulate_batches` collects none. ValueError for
+    a number out of range or an unknown name.
     """
     if n < 1 or first < 0:
         raise ValueError(f"n = {n}, first = {first}: expected at least one subject, from index 0 on")
     subjects = range(first, first + n)
     people = {"odds": odds, "change": change, "parameters": parameters}
     sizes = {"slices": slices, "frames": frames, "matrix": matrix, "spacing": spacing}
-    kinds = {"stack": stack, "images": images, "noise": noise}
+    kinds = {"stack": stack, "images": images, "noise": noise, "measurement_error": measurement_error}
     compute = {"device": device, "batch": batch, "progress": progress}
     parts = simulate_batches(subjects, seed, **people, **sizes, **kinds, **compute)
     return _gathered(_in_order(parts), n)
@@ -112,6 +114,7 @@ def simulate_batches(
     stack: bool = False,
     images: bool = True,
     noise: bool = True,
+    measurement_error: float = 0.0,
     device: str | torch.device = "cpu",
     batch: int = 64,
     progress: bool = False,
@@ -133,7 +136,7 @@ def simulate_batches(
         rows = torch.arange(block * size, (block + 1) * size, device=device)
         # In force while a block is computed, not while the caller has its turn.
         with override(parameters) if parameters else nullcontext():
-            return _simulate(seed, rows, cohort, change, stack, images, noise)
+            return _simulate(seed, rows, cohort, change, stack, images, noise, measurement_error)
 
     with tqdm(total=len(subjects), unit="subject", desc="simulating", disable=not progress) as bar:
         for part in _batches(subjects, batch, size, simulate):
@@ -173,6 +176,7 @@ def _simulate(
     stack: bool,
     images: bool,
     noise: bool,
+    error: float,
 ) -> SimulatedCohort:
     hearts = build_hearts(seed, sample_people(seed, subject, cohort.odds, change), change)
     ecg = simulate_ecg(seed, hearts, noise)
@@ -182,7 +186,7 @@ def _simulate(
         cine = render_cine(seed, hearts, cohort, middle_only=not stack)
         pixels, labels = ((part if stack else part[:, 0]).cpu().numpy() for part in (cine.images, cine.labels))
         table["es_frame"] = cine.es_frame.cpu().numpy()
-    phenotypes = pd.DataFrame(measure(hearts), index=table.index)
+    phenotypes = pd.DataFrame(measure(hearts, seed, error), index=table.index)
     truth = truth_arrays(seed, hearts, ecg)
     return SimulatedCohort(ecg.signal.cpu().numpy(), pixels, labels, table, phenotypes, truth, seed, version())
 

@@ -16,7 +16,7 @@ from mmcl.simulation.rhythm import sample_rhythm
 from mmcl.simulation.table import population_table
 from mmcl.simulation.truth import ARTERIES
 
-SEARCHED = 2000
+SEARCHED = 1500
 """Subjects, from the first of a seed, among whom examples are sought."""
 
 RULE = (
@@ -60,7 +60,7 @@ def short_axis_volumes(seed: int, cohort: CohortConfig, count: int = 3) -> list[
     images = {"slices": 10, "frames": cohort.frames, "matrix": 96, "spacing": cohort.spacing}
     (part,) = simulate_batches(range(count), seed, stack=True, batch=count, **images)
     whole = zip(part.subjects.index, part.cmr, part.subjects["es_frame"], strict=True)
-    return [(f"simulated {eid}", cine[:, 0], cine[:, last]) for eid, cine, last in whole]
+    return [(eid, cine[:, 0], cine[:, last]) for eid, cine, last in whole]
 
 
 def mix(seed: int, real: Sequence[tuple[str, np.ndarray]]) -> list[tuple[str, bool, np.ndarray]]:

@@ -30,6 +30,7 @@ class Truth:
     | `activation` | (n, nodes) float32 | ms after the first breakthrough, at the nodes of `source.Mesh` |
     | `segment_activation` | (n, 16) float32 | its mean through the wall of each segment |
     | `transmurality` | (n, 16) float32 | depth of scar from the endocardium, 0 to 1 |
+    | `border` | (n, 16) float32 | share of the segment that is border zone, 0 to 1 |
     | `viability` | (n, 16) float32 | share of the wall that works, 0 to 1: less by scar and by stunning |
     | `supply` | (n, 16) int8 | which of `ARTERIES` feeds the segment |
     | `centre`, `axis` | (n, 3) float32 | m, middle of the left ventricle's long axis; unit vector from base to apex |
@@ -43,6 +44,7 @@ class Truth:
     activation: np.ndarray
     segment_activation: np.ndarray
     transmurality: np.ndarray
+    border: np.ndarray
     viability: np.ndarray
     supply: np.ndarray
     centre: np.ndarray
@@ -60,6 +62,7 @@ def truth_arrays(seed: int, hearts: Hearts, ecg: Electrocardiogram) -> Truth:
         "activation": ecg.activation,
         "segment_activation": _segment_means(ecg.activation),
         "transmurality": hearts.transmurality,
+        "border": hearts.border,
         "viability": hearts.viability,
         "supply": supplied_by(seed, hearts.people.subject),
         "centre": hearts.centre,

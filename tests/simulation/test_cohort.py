@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 import mmcl
+from mmcl.data.manifest import cohort_manifest
 from mmcl.phenotypes import PHENOTYPES
+from mmcl.setting import open_setting
 from mmcl.simulation.cohort import BLOCK, SimulatedCohort, simulate_batches, simulate_cohort
 from mmcl.simulation.parameters import version
 
@@ -127,6 +129,14 @@ def test_a_changed_parameter_changes_what_depends_on_it_alone(cohort):
     assert np.abs(one - ratio[:, None, None] * other).max() < 1e-4 and np.ptp(ratio) > 0.05
 
 
+def test_measurement_error_is_in_the_phenotypes_alone(cohort):
+    measured = simulate_cohort(40, seed=3, measurement_error=1.0, **SMALL)
+    differing = same(measured, cohort)
+    assert differing <= set(cohort.phenotypes) and {"LVEDV", "LVM", "Ecc_global"} <= differing
+    error = measured.phenotypes["LVEDV"] - cohort.phenotypes["LVEDV"]
+    assert 1 < error.std() < 15
+
+
 def test_a_disease_turned_off_leaves_the_healthy_as_they_were(cohort):
     cured = simulate_cohort(40, seed=3, change={"cad": False}, **SMALL)
     ill = cohort.subjects["cad"].to_numpy()
@@ -160,6 +170,11 @@ def test_stack_and_middle_slice_are_of_the_same_cine():
         frames = [0, last // 2, last]
         assert np.array_equal(whole.cmr[row, 2, frames], middle.cmr[row])
         assert np.array_equal(whole.masks[row, 2, frames], middle.masks[row])
+
+
+def test_results_name_the_version():
+    assert cohort_manifest("simulated").version == version()
+    assert open_setting("smoke", device="cpu").footer.startswith(f"simulated cohort v{version()}, smoke profile")
 
 
 def test_batches_come_one_at_a_time():

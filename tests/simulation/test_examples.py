@@ -61,5 +61,5 @@ def test_a_sheet_mixes_real_and_simulated():
 
 def test_volumes_shrink_from_end_diastole_to_end_systole():
     ((name, relaxed, contracted),) = short_axis_volumes(0, COHORT, count=1)
-    assert name == "simulated sim0000000" and relaxed.shape == contracted.shape == (10, 96, 96)
+    assert name == "sim0000000" and relaxed.shape == contracted.shape == (10, 96, 96)
     assert not np.array_equal(relaxed, contracted)
