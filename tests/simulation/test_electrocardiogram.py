@@ -78,7 +78,7 @@ def test_voltage_is_in_the_clinical_range(healthy):
     # Within a sex: men have both the larger mass and the higher voltage.
     pairs = torch.stack([sokolow.double(), hearts.lv_mass])
     for sex in (female, ~female):
-        assert 0.1 < torch.corrcoef(pairs[:, sex])[0, 1] < 0.65
+        assert 0.1 < torch.corrcoef(pairs[:, sex])[0, 1] < 0.7
 
 
 def test_r_grows_and_s_falls_across_the_chest(healthy):
