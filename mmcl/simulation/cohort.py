@@ -138,7 +138,7 @@ def simulate_batches(
         with override(parameters) if parameters else nullcontext():
             return _simulate(seed, rows, cohort, change, stack, images, noise, measurement_error)
 
-    with tqdm(total=len(subjects), unit="subject", desc="simulating", disable=not progress) as bar:
+    with tqdm(total=len(subjects), unit="subject", desc="simulating", disable=None if progress else True) as bar:
         for part in _batches(subjects, batch, size, simulate):
             bar.update(len(part))
             yield part
