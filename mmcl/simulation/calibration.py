@@ -25,11 +25,11 @@ from mmcl.simulation import parameters, targets
 from mmcl.simulation.population import sample_people
 
 RECORD = ROOT / "data_manifests" / "simulated_calibration.json"
-HEARTS = 100
+HEARTS = 60
 """Healthy men and as many women whose ECGs one candidate is judged by."""
 SEARCHED, CHECKED = 71, 72
 """Cohort seeds of the hearts of the search and of those that check its result."""
-FIRST_STEP = 0.15
+FIRST_STEP = 0.06
 """Standard deviation of the first generation, as a share of each range."""
 FAR = 3.0
 """Error in tolerances from which on a target counts less than its square: what cannot be met must not rule the rest."""
@@ -58,8 +58,14 @@ def misfit(values: Mapping[str, float], seed: int, subjects: torch.Tensor) -> pd
 
 
 def cost(found: pd.DataFrame) -> float:
-    """Mean over the targets of F^2 log(1 + e^2 / F^2): e the error in tolerances, F = `FAR`; inf where one is NaN."""
-    return float((FAR**2 * np.log1p((found["error"] / FAR) ** 2)).fillna(np.inf).mean())
+    """Weighted mean over the targets of F^2 log(1 + e^2 / F^2): e the error in tolerances, F = `FAR`.
+
+    A kind of target (means, spreads, correlations, shares) counts by the root of its number, so that few correlations
+    are not lost among many means; inf where a target could not be measured.
+    """
+    loss = FAR**2 * np.log1p((found["error"] / FAR) ** 2)
+    kind = found.groupby("measure")["name"].transform("size")
+    return float(np.average(loss.fillna(np.inf), weights=kind**-0.5))
 
 
 def search(generations: int, size: int, seed: int, workers: int, hearts: int = HEARTS) -> dict[str, float]:

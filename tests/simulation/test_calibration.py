@@ -16,11 +16,22 @@ def test_the_hearts_that_judge_are_healthy_and_of_both_sexes():
     assert int(people.female.sum()) == 10 and len(people.subject) == 20
 
 
+def _found(errors, kinds=None):
+    kinds = kinds or ["mean"] * len(errors)
+    return pd.DataFrame({"name": range(len(errors)), "measure": kinds, "error": errors})
+
+
 def test_cost_grows_as_the_square_near_and_slower_far_away():
-    small, far, farther = (cost(pd.DataFrame({"error": [error]})) for error in (0.1, 100.0, 200.0))
+    small, far, farther = (cost(_found([error])) for error in (0.1, 100.0, 200.0))
     assert small == pytest.approx(0.01, rel=1e-2)
     assert far < farther < 1.3 * far
-    assert cost(pd.DataFrame({"error": [0.0, float("nan")]})) == float("inf")
+    assert cost(_found([0.0, float("nan")])) == float("inf")
+
+
+def test_a_kind_of_target_counts_by_the_root_of_its_number():
+    means, correlation = [0.1] * 4, [0.2]
+    found = cost(_found(means + correlation, ["mean"] * 4 + ["correlation"]))
+    assert found == pytest.approx((2 * 0.01 + 0.04) / 3, rel=1e-2)
 
 
 def test_a_changed_parameter_changes_the_misfit():
