@@ -129,6 +129,8 @@ def simulate_batches(
     from tqdm import tqdm
 
     device = torch.device(device)
+    if device.type not in BLOCK:
+        raise ValueError(f"device {device.type!r}: expected one of {', '.join(BLOCK)}")
     size = BLOCK[device.type]
     cohort = CohortConfig(0, 0, 0, odds=odds, slices=slices, frames=frames, matrix=matrix, spacing=spacing)
 

@@ -23,7 +23,7 @@ RULE = (
     f"among the first {SEARCHED:,} subjects of the seed: the healthy man and woman nearest the medians of LV mass and "
     "volume; the largest scar of each coronary territory, and of a silent disease; the largest LV mass and volume for "
     "the body; each bundle branch block nearest those medians; the largest left atrium in fibrillation; the first with "
-    "a ventricular premature beat. Nobody has two of these but for the infarcts"
+    "a ventricular premature beat. Nobody is shown twice"
 )
 
 

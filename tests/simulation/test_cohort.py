@@ -197,6 +197,8 @@ def test_the_package_imports_nothing_heavy_until_asked():
         ({"n": 0}, "at least one subject"),
         ({"n": 1, "first": -1}, "from index 0"),
         ({"n": 1, "batch": 0}, "batch = 0"),
+        ({"n": 1, "device": "meta"}, "expected one of cpu, cuda"),
+        ({"n": 1, "measurement_error": -1.0}, "error -1.0"),
         ({"n": 1, "odds": (-1, 1, 1)}, "at least 0"),
         ({"n": 1, "slices": 0}, "0 slices"),
         ({"n": 1, "change": {"mass": 1.0}}, "cannot change mass; expected some of"),
