@@ -50,7 +50,8 @@ def build_torso(seed: int, people: People, muscle: torch.Tensor) -> Torso:
     subject = people.subject
     radius = P.radius * torch.sqrt(people.bsa / P.reference_bsa)
     radius = radius * (1 + P.radius_per_bmi * (people.bmi - P.reference_bmi))
-    radius = torch.maximum(radius, reach + P.chest_wall)
+    wall = (P.chest_wall + P.chest_wall_per_bmi * (people.bmi - P.reference_bmi)).clamp(min=P.chest_wall / 2)
+    radius = torch.maximum(radius, reach + wall)
     error = _placement_error(seed, subject, people.female) / radius[:, None, None]
     azimuth, elevation = (torch.deg2rad(_places(radius)) + error).unbind(-1)
     unit = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
