@@ -32,8 +32,9 @@ class CohortConfig:
     """Simulated cohort and its raw export.
 
     `train`, `validation`, `test` count subjects. `odds` multiplies the odds of each disease, 1 being natural
-    prevalence.
-    The cine has `slices` of `matrix` x `matrix` pixels at `spacing` mm, `frames` over one RR interval.
+    prevalence. The cine has `slices` of `matrix` x `matrix` pixels at `spacing` mm, `frames` over one RR interval.
+    Phenotypes are those of the geometry, read with `measurement_error` times the errors of an automated analysis, and
+    a share `missing_phenotypes` of them is lost.
     """
 
     train: int
@@ -44,6 +45,7 @@ class CohortConfig:
     frames: int = 50
     matrix: int = 210
     spacing: float = 1.8
+    measurement_error: float = 0.0
     missing_phenotypes: float = 0.05
     raw_files: bool = True
 

@@ -87,6 +87,7 @@ def _export_chunk(
         raise ValueError("parameters are overridden in another process than the one that simulates; use one worker")
     images = {name: getattr(cohort, name) for name in ("slices", "frames", "matrix", "spacing")}
     whole = {"stack": True, "images": cohort.raw_files, "batch": len(subjects)}
+    whole["measurement_error"] = cohort.measurement_error
     (part,) = simulate_batches(subjects, seed, odds=cohort.odds, **images, **whole)
     if cohort.raw_files:
         for name in ("ecg", "cmr"):

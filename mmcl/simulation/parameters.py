@@ -78,8 +78,9 @@ def override(changes: Mapping[str, float | tuple]) -> Iterator[None]:
 
 
 def version() -> str:
-    """Version of the cohort that the file defines, such as "1"."""
-    return str(_read()["version"])
+    """Version of the cohort that the values in force define: "1", or "1 altered" where some are overridden."""
+    altered = any(_current.get()[name] != entry.value for name, entry in table().items())
+    return f"{_read()['version']} altered" if altered else str(_read()["version"])
 
 
 def digest() -> str:

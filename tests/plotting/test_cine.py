@@ -81,7 +81,12 @@ def test_stacks_of_other_spacing_are_drawn_at_one_scale():
 
     figure = draw_beside([stack("real", 192, 1.0), stack("simulated", 88, 1.8)], (0, 2), "real and simulated")
     panels = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title("left") for axes in panels[:4]] == ["slice 1, ED", "slice 1, ES", "slice 3, ED", "slice 3, ES"]
+    assert [axes.get_title("left") for axes in panels[:4]] == [
+        "slice 1, ED",
+        "slice 1, ES",
+        "slice 3, ED",
+        "slice 3, ES",
+    ]
     assert [panels[k].get_ylabel() for k in (0, 4)] == ["real", "simulated"]
     area = [(axes.images[0].get_array() > 100).sum() * 1.8**2 for axes in panels]
     assert area == pytest.approx([np.pi * 30**2] * 8, rel=0.03)

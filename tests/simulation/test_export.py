@@ -101,3 +101,13 @@ def test_the_cohort_is_named_by_version_and_parameters(raw, tmp_path):
         with pytest.raises(ValueError, match="use one worker"):
             export_raw(1, tiny, tmp_path / "elsewhere", workers=2, progress=False)
     assert usual["fingerprint"] != other["fingerprint"] and usual["parameters"] != other["parameters"]
+
+
+def test_phenotypes_can_be_read_with_errors(tmp_path):
+    cohort = CohortConfig(4, 1, 1, slices=8, frames=4, matrix=64, raw_files=False, missing_phenotypes=0.0)
+    tables = {}
+    for error in (0.0, 1.0):
+        folder = export_raw(2, dataclasses.replace(cohort, measurement_error=error), tmp_path / str(error))
+        tables[error] = pd.read_csv(folder / "phenotypes.tsv", sep="\t", index_col="eid")
+    difference = (tables[1.0] - tables[0.0]).abs() / tables[0.0].abs()
+    assert (difference.to_numpy() > 0).mean() > 0.9 and difference.to_numpy().mean() < 0.3
