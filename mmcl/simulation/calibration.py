@@ -25,11 +25,11 @@ from mmcl.simulation import parameters, targets
 from mmcl.simulation.population import sample_people
 
 RECORD = ROOT / "data_manifests" / "simulated_calibration.json"
-HEARTS = 60
+HEARTS = 80
 """Healthy men and as many women whose ECGs one candidate is judged by."""
-SEARCHED, CHECKED = 71, 72
+SEARCHED, CHECKED = 73, 72
 """Cohort seeds of the hearts of the search and of those that check its result."""
-FIRST_STEP = 0.06
+FIRST_STEP = 0.05
 """Standard deviation of the first generation, as a share of each range."""
 FAR = 3.0
 """Error in tolerances from which on a target counts less than its square: what cannot be met must not rule the rest."""
