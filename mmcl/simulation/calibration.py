@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from mmcl.paths import ROOT
-from mmcl.provenance import write_json, write_text
+from mmcl.provenance import read_json, write_json, write_text
 from mmcl.simulation import parameters, targets
 from mmcl.simulation.population import sample_people
 
@@ -35,9 +35,9 @@ FAR = 3.0
 """Error in tolerances from which on a target counts less than its square: what cannot be met must not rule the rest."""
 
 
-def searched() -> dict[str, tuple[float, float]]:
-    """Parameters that calibration may change, each with its range, in the order of the file."""
-    return {name: entry.search for name, entry in parameters.table().items() if entry.search}
+def searched(only: str = "") -> dict[str, tuple[float, float]]:
+    """Parameters that calibration may change, each with its range, in the order of the file; names from `only` on."""
+    return {name: entry.search for name, entry in parameters.table().items() if entry.search and name.startswith(only)}
 
 
 def healthy_subjects(seed: int, hearts: int = HEARTS) -> torch.Tensor:
@@ -68,15 +68,20 @@ def cost(found: pd.DataFrame) -> float:
     return float(np.average(loss.fillna(np.inf), weights=kind**-0.5))
 
 
-def search(generations: int, size: int, seed: int, workers: int, hearts: int = HEARTS) -> dict[str, float]:
+def search(
+    generations: int, size: int, seed: int, workers: int, hearts: int = HEARTS, only: str = ""
+) -> dict[str, float]:
     """Best values found from those in the file, rounded to three figures.
 
-    `size` candidates a generation; `seed` of the search. The same arguments give the same result.
+    `size` candidates a generation; `seed` of the search; `only` parameters whose names begin so. The same arguments
+    give the same result. ValueError when no parameter is left to search.
     """
     import cma
     from joblib import Parallel, delayed
 
-    ranges = searched()
+    ranges = searched(only)
+    if not ranges:
+        raise ValueError(f"no parameter that begins {only!r} has a range to search in {parameters.FILE.name}")
     low, high = (np.array(side) for side in zip(*ranges.values(), strict=True))
     start = (np.array([parameters.table()[name].value for name in ranges]) - low) / (high - low)
     subjects = healthy_subjects(SEARCHED, hearts)
@@ -108,10 +113,10 @@ def write_values(values: Mapping[str, float]) -> None:
     write_text(parameters.FILE, text)
 
 
-def calibrate(generations: int, size: int, seed: int, workers: int, record: Path = RECORD) -> None:
-    """Search, check on other hearts, and write the values and the record; nothing where the check is worse."""
-    before = {name: parameters.table()[name].value for name in searched()}
-    after = search(generations, size, seed, workers)
+def calibrate(generations: int, size: int, seed: int, workers: int, only: str = "", record: Path = RECORD) -> None:
+    """Search, check on other hearts, write the values and a stage of the record; nothing where the check is worse."""
+    before = {name: parameters.table()[name].value for name in searched(only)}
+    after = search(generations, size, seed, workers, only=only)
     others = healthy_subjects(CHECKED)
     checks = {name: misfit(values, CHECKED, others) for name, values in (("before", before), ("after", after))}
     costs = {name: cost(found) for name, found in checks.items()}
@@ -120,13 +125,18 @@ def calibrate(generations: int, size: int, seed: int, workers: int, record: Path
         print("no better on hearts that the search did not see: nothing is written")
         return
     write_values(after)
+    stage = {
+        "search": {"generations": generations, "size": size, "seed": seed, "hearts a sex": HEARTS, "cohort": SEARCHED},
+        "cost on other hearts": costs,
+        "parameters": {name: {"before": before[name], "after": after[name]} for name in after},
+    }
+    stages = read_json(record)["stages"] if record.exists() else []
     columns = ["name", "unit", "target", "tolerance", "got"]
     write_json(
         record,
         {
-            "search": {"method": "CMA-ES", "generations": generations, "size": size, "seed": seed, "hearts": HEARTS},
-            "cost on other hearts": costs,
-            "parameters": {name: {"before": before[name], "after": after[name]} for name in after},
+            "method": "CMA-ES",
+            "stages": [*stages, stage],
             "targets on other hearts": checks["after"][columns].to_dict("records"),
         },
     )
@@ -146,6 +156,7 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=120)
     parser.add_argument("--size", type=int, default=20, help="candidates a generation")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="parameters whose names begin so, such as atria.")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     calibrate(**vars(parser.parse_args()))
 

@@ -66,9 +66,17 @@ def test_values_are_written_in_place(tmp_path, monkeypatch):
         write_values({"torso.colour": 1.0})
 
 
-def test_the_record_holds_the_values_in_force():
+def test_the_record_leads_to_the_values_in_force():
+    """The last stage that searched a parameter gave its value."""
     record = read_json(calibration.RECORD)
-    assert {name: entry["after"] for name, entry in record["parameters"].items()} == {
-        name: parameters.table()[name].value for name in searched()
-    }
-    assert record["cost on other hearts"]["after"] < record["cost on other hearts"]["before"]
+    found = {}
+    for stage in record["stages"]:
+        assert stage["cost on other hearts"]["after"] < stage["cost on other hearts"]["before"]
+        found |= {name: values["after"] for name, values in stage["parameters"].items()}
+    assert {name: found[name] for name in searched()} == {name: parameters.table()[name].value for name in searched()}
+
+
+def test_a_part_of_the_parameters_can_be_searched():
+    assert set(searched("atria.")) < set(searched()) and searched("atria.")
+    with pytest.raises(ValueError, match="begins 'nothing.'"):
+        search(generations=1, size=2, seed=1, workers=1, only="nothing.")
