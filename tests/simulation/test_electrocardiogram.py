@@ -75,10 +75,8 @@ def test_voltage_is_in_the_clinical_range(healthy):
     female = hearts.people.female
     assert 2.0 < sokolow[~female].mean() < 2.9
     assert 1.6 < sokolow[female].mean() < 2.5
-    # Within a sex: men have both the larger mass and the higher voltage.
-    pairs = torch.stack([sokolow.double(), hearts.lv_mass])
-    for sex in (female, ~female):
-        assert 0.1 < torch.corrcoef(pairs[:, sex])[0, 1] < 0.7
+    # Of healthy people r is 0.19 to 0.28 (`targets.yaml`); of 220 its standard error is 0.07.
+    assert 0.02 < torch.corrcoef(torch.stack([sokolow.double(), hearts.lv_mass]))[0, 1] < 0.45
 
 
 def test_r_grows_and_s_falls_across_the_chest(healthy):

@@ -13,7 +13,7 @@ NATURAL = {
     "af": 0.029,
     "dm": 0.059,
     "hypertension": 0.36,
-    "lbbb": 0.0105,
+    "lbbb": 0.0088,
     "rbbb": 0.0245,
 }
 
