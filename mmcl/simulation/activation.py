@@ -27,6 +27,9 @@ muscles.
 """
 RIGHT_SITES = ("right_apical", "right_basal")
 """Where the right ventricular free wall does, halfway between its insertions."""
+INSERTIONS = ((0.25, 0.6, 0.25, 0.6), (0.04, 0.04, 0.96, 0.96))
+"""Level and turn of the places at the anterior and the inferior insertion where activation enters the free wall from
+the septum, when the right bundle is blocked."""
 SEPTAL = tuple(float(segment in (2, 3, 8, 9, 14)) for segment in range(1, 17))
 """Which AHA segments face the right ventricle."""
 NEVER = 200.0
@@ -73,7 +76,11 @@ def activate(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     rv_level, rv_onset = (torch.tensor(_values(RIGHT_SITES, name), **kind) for name in ("level", "onset"))
     rv_sites = rv_point(hearts, rv_level, torch.full_like(rv_level, 0.5), torch.zeros_like(rv_level))
     free, free_depth = mesh.points[:, mesh.right :], mesh.depth[mesh.right :]
-    right = _spread(free, rv_sites, rv_onset * size + late, rv_speed)
+    usual = _spread(free, rv_sites, rv_onset * size + late, rv_speed)
+    entry_level, entry_turn = torch.tensor(INSERTIONS, **kind)
+    entries = rv_point(hearts, entry_level, entry_turn, torch.zeros_like(entry_level))
+    blocked = _spread(free, entries, late.expand(-1, len(entry_level)), rv_speed)
+    right = torch.where(block > 0, blocked, usual)
     right = right + 1000 * SOURCE.right_thickness * free_depth / (P.transmural_velocity * speed)
     times = torch.cat([left, right], dim=1)
     return times - times.amin(dim=1, keepdim=True)

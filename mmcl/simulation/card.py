@@ -70,10 +70,16 @@ def _limits(text: str, name: str) -> tuple[int, int]:
 
 
 def _version(found: pd.DataFrame) -> str:
-    met = int(found["met"].sum())
+    recalled = found["source"].str.contains("recalled")
+    cited, remembered = (f"{int(found.loc[rows, 'met'].sum())} of {int(rows.sum())}" for rows in (~recalled, recalled))
+    sources = pd.Series([entry.source for entry in parameters.table().values()])
+    assumed = int(sources.str.startswith("assumed").sum())
+    unverified = int(sources.str.contains("not verified").sum())
     return (
-        f"Cohort v{parameters.version()}, parameters `{parameters.digest()}`: {met} of {len(found)} targets met, in "
-        f"{HEARTS:,} subjects of seed {SEED}, {RECORDINGS:,} of them with an ECG."
+        f"Cohort v{parameters.version()}, parameters `{parameters.digest()}`. In {HEARTS:,} subjects of seed {SEED}, "
+        f"{RECORDINGS:,} of them with an ECG, {cited} targets with a source that was seen are met, and {remembered} "
+        f"that are recalled. Of {len(sources)} parameters {assumed} are assumed and {unverified} cite a source not "
+        f"seen again."
     )
 
 

@@ -11,6 +11,7 @@ on the place in the vector, subjects are always computed in the same blocks of n
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -89,8 +90,8 @@ def simulate_cohort(
     time are simulated on `device` and collected in the host's memory; `simulate_batches` collects none. ValueError for
     a number out of range or an unknown name.
     """
-    if n < 1 or first < 0:
-        raise ValueError(f"n = {n}, first = {first}: expected at least one subject, from index 0 on")
+    if not (_is_count(n, 1) and _is_count(first, 0)):
+        raise ValueError(f"n = {n!r}, first = {first!r}: expected at least one subject, from index 0 on")
     subjects = range(first, first + n)
     people = {"odds": odds, "change": change, "parameters": parameters}
     sizes = {"slices": slices, "frames": frames, "matrix": matrix, "spacing": spacing}
@@ -124,13 +125,10 @@ def simulate_batches(
     No more than one batch and one block lie in memory, so that a cohort of any size can be written as it comes. Whole
     blocks are computed: ask for neighbours together.
     """
-    if batch < 1:
-        raise ValueError(f"batch = {batch}: expected at least 1")
+    _check(seed, batch, odds, matrix, spacing, measurement_error)
     from tqdm import tqdm
 
-    device = torch.device(device)
-    if device.type not in BLOCK:
-        raise ValueError(f"device {device.type!r}: expected one of {', '.join(BLOCK)}")
+    device = _device(device)
     size = BLOCK[device.type]
     cohort = CohortConfig(0, 0, 0, odds=odds, slices=slices, frames=frames, matrix=matrix, spacing=spacing)
 
@@ -149,6 +147,34 @@ def simulate_batches(
 def identifier(subject: int) -> str:
     """Name of a simulated subject, which no cohort of people uses."""
     return f"sim{subject:07d}"
+
+
+def _check(
+    seed: int, batch: int, odds: tuple[float, ...], matrix: int, spacing: float, measurement_error: float
+) -> None:
+    """ValueError for a number out of range; slices and frames are `render_cine`'s to check."""
+    if not _is_count(seed, 0):
+        raise ValueError(f"seed = {seed!r}: expected a whole number from 0 on")
+    if not _is_count(batch, 1):
+        raise ValueError(f"batch = {batch!r}: expected at least 1")
+    if len(odds) != 3 or not all(math.isfinite(factor) and factor >= 0 for factor in odds):
+        raise ValueError(f"odds = {odds}: expected three factors of at least 0 for CAD, AF and DM")
+    if not _is_count(matrix, 32) or not 0.5 <= spacing <= 5:
+        raise ValueError(f"matrix = {matrix!r}, spacing = {spacing!r}: expected at least 32 pixels of 0.5 to 5 mm")
+    if not (math.isfinite(measurement_error) and measurement_error >= 0):
+        raise ValueError(f"measurement_error = {measurement_error!r}: expected a factor of at least 0")
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device called `name`; ValueError when it is unknown or not there."""
+    kind = str(name).split(":")[0]
+    if kind not in BLOCK or (kind == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"device {str(name)!r}: expected one of {', '.join(BLOCK)} that this machine has")
+    return torch.device(name)
 
 
 def _batches(

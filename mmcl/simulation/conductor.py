@@ -21,6 +21,8 @@ P = parameters("conductor")
 
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 """Order of the electrodes in every array of the forward model."""
+GIVING_WAY = 8
+"""Steps in which a heart gives way; each moves its outermost point to the wall."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Torso:
     """Conducting sphere and electrodes of each subject.
 
     `centre` (3,) and `radius` (n,) m; `electrodes` (n, 9, 3) m on the sphere, from its centre, in the order of
-    `ELECTRODES`; `gain` (n,) factor on every potential.
+    `ELECTRODES`; `gain` (n,) factor on every potential; `shift` (n, 3) m by which the heart gives way to the wall.
     """
 
     SHARED = ("centre",)
@@ -38,25 +40,26 @@ class Torso:
     radius: torch.Tensor
     electrodes: torch.Tensor
     gain: torch.Tensor
+    shift: torch.Tensor
 
 
 def build_torso(seed: int, people: People, muscle: torch.Tensor) -> Torso:
     """Torso and electrodes for body size, sex and each subject's placement error.
 
-    `muscle` (n, points, 3) m is where the heart lies: a chest wall covers its outermost point.
+    `muscle` (n, points, 3) m is where the heart lies. The torso is the body's alone: a heart too large for its place
+    moves inwards until a chest wall covers it.
     """
     centre = torch.tensor([P.centre_x, P.centre_y, P.centre_z], dtype=muscle.dtype, device=muscle.device)
-    reach = (muscle - centre).norm(dim=-1).amax(dim=1)
     subject = people.subject
-    radius = P.radius * torch.sqrt(people.bsa / P.reference_bsa)
-    radius = radius * (1 + P.radius_per_bmi * (people.bmi - P.reference_bmi))
-    wall = (P.chest_wall + P.chest_wall_per_bmi * (people.bmi - P.reference_bmi)).clamp(min=P.chest_wall / 2)
-    radius = torch.maximum(radius, reach + wall)
+    stoutness = people.bmi - P.reference_bmi
+    radius = P.radius * torch.sqrt(people.bsa / P.reference_bsa) * (1 + P.radius_per_bmi * stoutness)
+    wall = (P.chest_wall + P.chest_wall_per_bmi * stoutness).clamp(min=P.chest_wall / 2)
     error = _placement_error(seed, subject, people.female) / radius[:, None, None]
     azimuth, elevation = (torch.deg2rad(_places(radius)) + error).unbind(-1)
     unit = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
     gain = torch.exp(P.gain_spread * normal(seed, subject, "torso.gain")[:, 0])
-    return Torso(centre, radius, radius[:, None, None] * unit, gain)
+    shift = _give_way(muscle - centre, radius - wall)
+    return Torso(centre, radius, radius[:, None, None] * unit, gain, shift)
 
 
 def transfer(torso: Torso, points: torch.Tensor) -> torch.Tensor:
@@ -65,7 +68,7 @@ def transfer(torso: Torso, points: torch.Tensor) -> torch.Tensor:
     A constant per subject is left open, as always in a closed conductor: only sources that sum to zero have a meaning.
     ValueError when a point does not lie inside the sphere.
     """
-    points = points - torso.centre
+    points = points - torso.centre + torso.shift[:, None]
     outside = points.norm(dim=-1).amax(dim=1) >= torso.radius
     if outside.any():
         rows = outside.nonzero()[:, 0].tolist()
@@ -89,10 +92,30 @@ def twelve_leads(potential: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.stack(limb, dim=1), potential[:, 3:] - terminal[:, None]], dim=1)
 
 
+def _give_way(points: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+    """Shift (n, 3) m that brings `points` (n, points, 3) to within `room` (n,) of the sphere's centre."""
+    shift = torch.zeros_like(points[:, 0])
+    rows = torch.arange(len(points), device=points.device)
+    for _ in range(GIVING_WAY):
+        distance = (points + shift[:, None]).norm(dim=-1)
+        farthest = distance.argmax(dim=1)
+        outwards = points[rows, farthest] + shift
+        excess = (distance[rows, farthest] - room).clamp(min=0)
+        shift = shift - (excess / distance[rows, farthest].clamp(min=1e-9))[:, None] * outwards
+    return shift
+
+
 def _places(like: torch.Tensor) -> torch.Tensor:
-    """Azimuth and elevation (9, 2) in degrees of the electrodes, of the type and device of `like`."""
-    angles = [[getattr(P, f"{angle}_{name.lower()}") for angle in ("azimuth", "elevation")] for name in ELECTRODES]
-    return torch.tensor(angles, dtype=like.dtype, device=like.device)
+    """Azimuth and elevation (9, 2) in degrees of the electrodes, of the type and device of `like`.
+
+    V1 and V2 lie at one level, V4 to V6 at another and V3 halfway from V2 to V4, as the standard placement says.
+    """
+    limbs = [[getattr(P, f"{angle}_{name}") for angle in ("azimuth", "elevation")] for name in ("ra", "la", "ll")]
+    first, second = [P.azimuth_v1, P.elevation_v1], [P.azimuth_v2, P.elevation_v1]
+    fourth = [P.azimuth_v4, P.elevation_v4]
+    third = [(a + b) / 2 for a, b in zip(second, fourth, strict=True)]
+    axillary = [[P.azimuth_v5, P.elevation_v4], [P.azimuth_v6, P.elevation_v4]]
+    return torch.tensor([*limbs, first, second, third, fourth, *axillary], dtype=like.dtype, device=like.device)
 
 
 def _placement_error(seed: int, subject: torch.Tensor, female: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,8 @@ QRS_START, QRS_END, T_START, T_END = -30.0, 280.0, 100.0, 800.0
 """ms after the first activation between which the QRS and the T wave are computed."""
 ST_TIME = 220.0
 """ms after the first activation by which even a blocked ventricle has depolarised."""
+QRS_LEVEL = 0.025
+"""mV root mean square of all leads that bounds a QRS complex: one level for all, lest a taller complex seem shorter."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,8 @@ def _premature_shapes(
 def qrs_limits(leads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Onset, end and peak (n,) in ms after the first breakthrough, of QRS complexes (n, 12, samples) from -`BEFORE`.
 
-    Onset and end are where the root mean square of all leads crosses 4 % of its peak, before the peak from zero, after
-    it from the ST segment.
+    Onset and end are where the root mean square of all leads crosses `QRS_LEVEL`, before the peak from zero, after it
+    from the ST segment.
     """
     time = STEP * torch.arange(leads.shape[-1], device=leads.device) - BEFORE
     peak = time[leads.square().sum(dim=1).argmax(dim=1)]
@@ -184,7 +186,7 @@ def qrs_limits(leads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
     rest = torch.where(time > ST_TIME, leads, level)
     leads = torch.where((time > peak[:, None])[:, None], leads - rest, leads)
     size = leads.square().mean(dim=1).sqrt()
-    active = size > 0.04 * size.amax(dim=1, keepdim=True)
+    active = size > QRS_LEVEL
     index = torch.arange(size.shape[1], device=size.device)
     onset = torch.where(active, index, size.shape[1]).amin(dim=1)
     end = torch.where(active, index, -1).amax(dim=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import numbers
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,11 +116,11 @@ def _read() -> dict:
 
 
 def _frozen(value: object) -> float | tuple:
-    """Lists as tuples, all the way down; ValueError for anything that is not a number."""
+    """Lists as tuples, all the way down; ValueError for anything that is not a finite number."""
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ValueError(f"{value!r} in the simulation's parameters; expected a number")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(f"{value!r} in the simulation's parameters; expected a finite number")
     return value
 
 

@@ -130,6 +130,9 @@ def sample_people(
 
     # What belongs to a disease follows it; nothing else does.
     cad, af, dm = changed(change, "cad", cad), changed(change, "af", af), changed(change, "dm", dm)
+    in_af = changed(change, "in_af", af & fibrillating)
+    af = af | in_af  # who fibrillates has it
+    lbbb = changed(change, "lbbb", lbbb)
     unrecognised = changed(change, "unrecognised", unrecognised) & cad
     hidden[:, 0] |= unrecognised
     height, weight = changed(change, "height", height), changed(change, "weight", weight)
@@ -147,9 +150,9 @@ def sample_people(
         unrecognised=unrecognised,
         af=af,
         dm=dm,
-        in_af=changed(change, "in_af", af & fibrillating),
-        lbbb=changed(change, "lbbb", lbbb),
-        rbbb=changed(change, "rbbb", rbbb),
+        in_af=in_af,
+        lbbb=lbbb,
+        rbbb=changed(change, "rbbb", rbbb) & ~lbbb,
         culprit=torch.where(cad, changed(change, "culprit", culprit), -1),
         silent=changed(change, "silent", hidden & torch.stack((cad, af, dm), 1)),
     )

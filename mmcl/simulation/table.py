@@ -11,6 +11,7 @@ import torch
 from mmcl.config import DISEASES, LEADS
 from mmcl.simulation.electrocardiogram import Electrocardiogram, simulate_ecg
 from mmcl.simulation.heart import Hearts, build_hearts
+from mmcl.simulation.intervention import Change
 from mmcl.simulation.phenotypes import measure
 from mmcl.simulation.population import sample_people
 from mmcl.simulation.waves import measure_waves, pathological_q
@@ -21,22 +22,24 @@ HYPERTROPHY = (70.6, 55.7)
 """LV mass over body surface (g/m2; men, women) above mean + 1.96 SD of Petersen et al. 2017, JCMR 19:18."""
 
 
-def population_table(seed: int, subjects: torch.Tensor, batch: int = 64, ecg: bool = True) -> pd.DataFrame:
+def population_table(
+    seed: int, subjects: torch.Tensor, batch: int = 64, ecg: bool = True, change: Change | None = None
+) -> pd.DataFrame:
     """One row for each of `subjects` of cohort `seed`, indexed by subject; without `ecg` only people and hearts.
 
-    People: the fields of `People` but `silent`, `male`, `bmi`, `healthy`, `silent_cad` ... Hearts: the 82 phenotypes by
-    name, `wt_mid` mm of segments 7 to 12, `conduction`, `lvm_index` g/m2, `lvh`, `scar` share of segment depth,
-    `scarred` and `scarred_large` (4 segments or more). ECG, noise-free: `hr` /min, `pr`, `qrs`, `qt`, `qtc` (Bazett)
-    ms, `axis`, `p_axis`, `t_axis` (-90 to 270 degrees), `q_`, `r_`, `s_`, `t_`, `st_` and lead in mV, `p_II` mV,
-    `p_duration` ms, `sokolow_lyon` and `cornell` mV; truths `qrs_120`, `q_present_` (above 0.02 mV) and `t_inverted_`
-    (below -0.1 mV) and lead, `sokolow_lyon_positive`, `cornell_positive`, `pathological_q` with `_anterior`,
-    `_lateral` and `_inferior`, `any_ectopic`, `any_ventricular_ectopic`. What needs a P wave is NaN in atrial
-    fibrillation.
+    `change` replaces properties of all of them (`mmcl.simulation.intervention`). People: the fields of `People` but
+    `silent`, `male`, `bmi`, `healthy`, `silent_cad` ... Hearts: the 82 phenotypes by name, `wt_mid` mm of segments 7 to
+    12, `conduction`, `lvm_index` g/m2, `lvh`, `scar` share of segment depth, `scarred` and `scarred_large` (4 segments
+    or more). ECG, noise-free: `hr` /min, `pr`, `qrs`, `qt`, `qtc` (Bazett) ms, `axis`, `p_axis`, `t_axis` (-90 to 270
+    degrees), `q_`, `r_`, `s_`, `t_`, `st_`, `late_` and lead in mV, `p_II` mV, `p_duration` ms, `sokolow_lyon` and
+    `cornell` mV; truths `qrs_120`, `q_present_` (above 0.02 mV) and `t_inverted_` (below -0.1 mV) and lead,
+    `sokolow_lyon_positive`, `cornell_positive`, `pathological_q` with `_anterior`, `_lateral` and `_inferior`,
+    `any_ectopic`, `any_ventricular_ectopic`. What needs a P wave is NaN in atrial fibrillation.
     """
     parts = []
     for start in range(0, len(subjects), batch):
-        people = sample_people(seed, subjects[start : start + batch])
-        hearts = build_hearts(seed, people)
+        people = sample_people(seed, subjects[start : start + batch], change=change)
+        hearts = build_hearts(seed, people, change)
         columns = {**_people_columns(hearts), **_heart_columns(hearts)}
         if ecg:
             columns |= _ecg_columns(simulate_ecg(seed, hearts, noise=False), hearts)
@@ -74,7 +77,7 @@ def _ecg_columns(ecg: Electrocardiogram, hearts: Hearts) -> dict[str, np.ndarray
     waves = measure_waves(ecg)
     columns = {"hr": hearts.heart_rate, "pr": ecg.pr, "qrs": ecg.qrs, "qt": ecg.qt, "axis": _turned(ecg.axis)}
     columns["qtc"] = ecg.qt / (60 / hearts.heart_rate).sqrt().to(ecg.qt)
-    for name in ("q", "r", "s", "t", "st"):
+    for name in ("q", "r", "s", "t", "st", "late"):
         amplitude = getattr(waves, name)
         columns |= {f"{name}_{lead}": amplitude[:, k] for k, lead in enumerate(LEADS)}
     columns |= {f"t_inverted_{lead}": columns[f"t_{lead}"] < -0.1 for lead in LEADS}

@@ -35,7 +35,7 @@ class Truth:
     | `supply` | (n, 16) int8 | which of `ARTERIES` feeds the segment |
     | `centre`, `axis` | (n, 3) float32 | m, middle of the left ventricle's long axis; unit vector from base to apex |
     | `roll` | (n,) float32 | rad by which the heart is turned about that axis |
-    | `electrodes` | (n, 9, 3) float32 | m, where the electrodes truly lie, in the order of `conductor.ELECTRODES` |
+    | `electrodes` | (n, 9, 3) float32 | m, on the sphere that stands for the torso, by `conductor.ELECTRODES` |
     | `r_times` | (n, beats) float32 | s of each R peak in the recording, NaN where there is no further beat |
     | `ectopic` | (n, beats) int8 | in step with them: 0 usual, 1 atrial, 2 ventricular premature beat |
     | `beat` | (n, 12, samples) float32 | mV at 500 Hz, one usual beat without noise, from `electrocardiogram.BEFORE` |

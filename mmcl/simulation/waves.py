@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.config import LEADS
-from mmcl.simulation.electrocardiogram import BEFORE, STEP, Electrocardiogram
+from mmcl.simulation.electrocardiogram import BEFORE, QRS_LEVEL, STEP, Electrocardiogram
 
 FIRST_POSITIVE = 0.025
 """mV that a positive wave must exceed to end a Q wave."""
 NEGATIVE = 0.01
 """mV below the baseline from which the duration of a Q wave counts."""
 EDGE = 0.04
-"""Share of the greatest size of all leads at which a P wave or a QRS complex begins, as `qrs_limits` has it."""
+"""Share of the greatest size of all leads at which a P wave begins and ends."""
 CONTIGUOUS = {
     "anterior": ("V1", "V2", "V3", "V4", "V5", "V6"),
     "lateral": ("I", "aVL"),
@@ -32,8 +32,9 @@ CONTIGUOUS = {
 class Waves:
     """Waves of n beats; amplitudes (n, 12) in mV in the order of LEADS.
 
-    `q`, `r`, `s` at least 0; `t` and `st` (60 ms after the QRS complex) signed; `q_duration` (n, 12) ms; `qs` (n, 12)
-    whether no positive wave is there; `p` the positive part of the P wave and `p_duration` (n,) ms, NaN without P wave.
+    `q`, `r`, `s` at least 0; `t`, `st` (60 ms after the QRS complex) and `late` (mean of the last 50 ms of the complex)
+    signed; `q_duration` (n, 12) ms; `qs` (n, 12) whether no positive wave is there; `p` the positive part of the P wave
+    and `p_duration` (n,) ms, NaN without P wave.
     """
 
     q: torch.Tensor
@@ -41,6 +42,7 @@ class Waves:
     s: torch.Tensor
     t: torch.Tensor
     st: torch.Tensor
+    late: torch.Tensor
     q_duration: torch.Tensor
     qs: torch.Tensor
     p: torch.Tensor
@@ -59,8 +61,10 @@ def measure_waves(ecg: Electrocardiogram) -> Waves:
     later = torch.where((time > end[:, None] + 40)[:, None], beat, 0.0)
     t = later.gather(2, later.abs().argmax(dim=2, keepdim=True))[..., 0]
     st = beat.gather(2, _index(end + 60)[:, None, None].expand(-1, beat.shape[1], 1))[..., 0]
+    last = ((time > end[:, None] - 50) & (time <= end[:, None])).to(beat)
+    late = (beat * last[:, None]).sum(dim=2) / last.sum(dim=1, keepdim=True)
     p, p_duration = _atrial(beat + level, time < onset[:, None] - STEP, ecg.pr)
-    return Waves(q, r, s, t, st, q_duration, qs, p, p_duration)
+    return Waves(q, r, s, t, st, late, q_duration, qs, p, p_duration)
 
 
 def qrs_onset(beat: torch.Tensor) -> torch.Tensor:
@@ -70,9 +74,9 @@ def qrs_onset(beat: torch.Tensor) -> torch.Tensor:
     """
     first, last = _sample(-50.0), _sample(200.0)
     size = beat[..., first:last].square().mean(dim=1).sqrt()
-    highest, peak = size.max(dim=1, keepdim=True)
+    peak = size.argmax(dim=1, keepdim=True)
     index = torch.arange(size.shape[1], device=size.device)
-    quiet = (size <= EDGE * highest) & (index < peak)
+    quiet = (size <= QRS_LEVEL) & (index < peak)
     onset = torch.where(quiet, index, 0).amax(dim=1)
     return ((first + onset) * STEP - BEFORE).to(beat)
 

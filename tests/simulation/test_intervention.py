@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmcl.simulation.heart import build_hearts
-from mmcl.simulation.intervention import HEART, PEOPLE, changed
+from mmcl.simulation.intervention import HEART, LIMITS, PEOPLE, changed
 from mmcl.simulation.population import sample_people
 
 SUBJECT = torch.arange(200)
@@ -35,8 +35,10 @@ def plain():
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_every_property_of_people_can_be_changed(plain, name):
-    value = 1.0 if plain.people.__getattribute__(name).dtype == torch.bool else 2.0
-    changes = {name: value} | ({} if name not in ("culprit", "unrecognised") else {"cad": True})
+    truth = getattr(plain.people, name).dtype == torch.bool
+    value = 1.0 if truth else float(LIMITS[name][1])
+    with_it = {"culprit": {"cad": True}, "unrecognised": {"cad": True}, "rbbb": {"lbbb": False}}
+    changes = {name: value, **with_it.get(name, {})}
     people = sample_people(3, SUBJECT, change=changes)
     assert (getattr(people, name) == value).all()
 
@@ -51,7 +53,7 @@ def test_every_property_of_people_can_be_changed(plain, name):
         ({"conduction": 0.7}, {"conduction"}),
         ({"la_max": 100.0}, {"la_max", "la_min"}),
         ({"silent": True}, {"silent"}),
-        ({"rbbb": True}, {"rbbb"}),
+        ({"rbbb": True, "lbbb": lambda block: block}, {"rbbb"}),
     ],
 )
 def test_a_change_reaches_no_further_than_it_must(plain, change, allowed):
@@ -112,5 +114,12 @@ def test_unknown_names_and_bad_values_are_refused():
 
 @pytest.mark.parametrize("name", HEART)
 def test_every_property_of_hearts_is_reachable(plain, name):
-    halved = differences(plain, hearts({name: lambda value: 0.5 * value + 0.01}))
-    assert halved, name
+    low, high = LIMITS[name]
+    nearer = differences(plain, hearts({name: lambda value: 0.9 * value + 0.1 * (low + high) / 2 + 0.001}))
+    assert nearer, name
+
+
+def test_people_stay_consistent():
+    people = sample_people(3, SUBJECT, change={"in_af": True, "lbbb": True, "rbbb": True})
+    assert people.af.all() and people.lbbb.all() and not people.rbbb.any()
+    assert not sample_people(3, SUBJECT, change={"af": False}).in_af.any()
