@@ -106,11 +106,15 @@ def _imports(source: Path) -> tuple[Path, ...]:
 
 
 def _imported(tree: ast.Module) -> Iterator[Path]:
+    public = _public_names()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "mmcl":
+            # A public name such as mmcl.load_encoder is imported when it is asked for.
+            names = [public[node.attr]] if node.attr in public else []
         else:
             continue
         for name in names:
@@ -118,6 +122,15 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
                 path = ROOT / name.replace(".", "/")
                 files = (path / "__init__.py", path.with_suffix(".py"), path.with_suffix(".yaml"))
                 yield from (p for p in files if p.is_file())
+
+
+def _public_names() -> dict[str, str]:
+    """Module of each name that the package offers lazily, read from `_PUBLIC` in its `__init__.py`."""
+    tree = ast.parse((ROOT / "mmcl" / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_PUBLIC" for t in node.targets):
+            return ast.literal_eval(node.value)
+    return {}
 
 
 @functools.cache

@@ -50,6 +50,14 @@ def test_the_fingerprint_follows_code_that_is_used_but_no_comment(package):
     assert code_fingerprint("mmcl.a") != before
 
 
+def test_public_names_are_followed(package):
+    root, change = package
+    change("__init__.py", '_PUBLIC = {"f": "mmcl.b"}\n')
+    change("a.py", "import mmcl\nmmcl.f()\n")
+    names = [path.relative_to(root).as_posix() for path in modules_used(root / "mmcl" / "a.py")]
+    assert names == ["mmcl/__init__.py", "mmcl/b.py", "mmcl/c.py"]
+
+
 def test_a_modules_yaml_counts_as_part_of_it(package):
     root, change = package
     change("c.yaml", "x: 1\n")
@@ -105,6 +113,7 @@ def test_packages_hold_no_code_of_their_own():
     """Dependencies are tracked by module, so a package that imported or computed something would escape them."""
     import ast
 
-    for path in (provenance.ROOT / "mmcl").rglob("__init__.py"):
+    # The package itself only forwards public names, which are followed.
+    for path in (provenance.ROOT / "mmcl").glob("*/__init__.py"):
         tree = ast.parse(path.read_text())
         assert all(isinstance(node, ast.Expr | ast.Assign) for node in tree.body), path

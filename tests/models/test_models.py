@@ -10,11 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import mmcl.models
-from mmcl.config import CmrEncoderConfig, DecoderConfig, EcgConfig, EncoderConfig
+from mmcl.config import LEADS, CmrEncoderConfig, DecoderConfig, EcgConfig, EncoderConfig
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.models.ecg_encoder import EcgEncoder, PatchEmbedding
 from mmcl.models.masked_autoencoder import MaskedAutoencoder
+from mmcl.models.pretrained import PretrainedEncoder
 from mmcl.models.projection import ProjectionHead
 from mmcl.models.transformer import Attention, Block, DropPath, Mlp
 
@@ -38,6 +39,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list, list]] = {
     "EcgEncoder": (lambda: _ecg("mean"), [(3, 12, 100)], [(3, 16)]),
     "EcgEncoder class": (lambda: _ecg("class"), [(3, 12, 100)], [(3, 16)]),
     "EcgEncoder attention": (lambda: _ecg("attention"), [(3, 12, 100)], [(3, 16)]),
+    "PretrainedEncoder": (lambda: PretrainedEncoder(_ecg("mean"), LEADS, 125), [(3, 12, 100)], [(3, 16)]),
     "MaskedAutoencoder": (
         lambda: MaskedAutoencoder(ECG, ENCODER, DecoderConfig(width=16, depth=1, heads=4)),
         [(3, 12, 100)],
