@@ -81,6 +81,6 @@ def test_two_notebooks_run_at_once_without_hearing_each_other(source, tmp_path):
     assert [process.returncode for process in running] == [0, 0], errors
     for output, printed in zip(outputs, ("demo 11", "demo 21"), strict=True):
         assert printed in output.read_text()
-        # A message meant for the other kernel has an invalid signature. (A kernel that is slow to stop is interrupted and
-        # says so; that is no message from the other.)
+        # A message meant for the other kernel has an invalid signature. A kernel that is slow to stop is interrupted
+        # and says so, which is no message from the other.
         assert not any("Invalid" in error for error in errors)
