@@ -22,5 +22,3 @@ def test_simulation_speed(benchmark):
         torch.set_num_threads(threads)
     rate = PAIRS / benchmark.stats.stats.median
     print(f"\n{rate:.0f} pairs/s on one core; 2,000 pairs in {2000 / rate:.0f} s")
-    # 2,000 pairs in two minutes on two cores.
-    assert rate > 2000 / 120 / 2
