@@ -168,7 +168,7 @@ embed: $(CKPT)/mdm+mmcl/finished.json $(RUN)/results/04_finetune_risk.json $(RUN
 bench: $(READY)  ## time the method's steps beside plain reference paths
 	@$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-json=$(MMCL_BUILD)/bench.json
 
-calibrate: $(READY)  ## search the simulated cohort's effective parameters again (15 minutes)
+calibrate: $(READY)  ## search the simulated cohort's effective parameters further (20 minutes or more)
 	@$(PYTHON) -m mmcl.simulation.calibration
 
 lint: $(READY)  ## ruff: errors and format

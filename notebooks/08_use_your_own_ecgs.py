@@ -9,7 +9,7 @@
 # - **Reads** the encoder of MDM + MMCL of this run, or `weights`; simulated subjects, or `signals`.
 # - **Writes** `results/08_use_your_own_ecgs.json`; `encoder.safetensors` with its card `encoder.md`; figure
 #   `own_ecgs_classifier` (with simulated subjects, whose LV mass is known).
-# - **Expected time** smoke 10 s, demo 20 s.
+# - **Expected time** smoke 8 s; demo not measured.
 
 # %%
 import numpy as np
