@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -226,14 +227,19 @@ class Profile:
 
 @dataclass(frozen=True)
 class Preset:
-    """Choices in which the published code (`paper`) and its mended form (`corrected`) differ; method section 11.
+    """Choices in which the published code (`paper`: none of them) and its mended form (`corrected`: all) differ.
 
-    `round_kept_tokens`: keep round(N (1 - ratio)) tokens, not int() of a floating-point product (60 against 59 of 300).
-    `single_fc_norm`: apply the norm after pooling once. `mask_missing`: leave missing labels out of loss and scores
-    instead of scoring them as 0. `positive_auprc`: average precision of the positive class alone. `tile_crops`:
-    evaluate on all crops that tile the record, not its first window. `positive_rescale`: fold the rescaling factor to
-    its absolute value, so that no record is inverted. `norm_local_tokens`: tokens pass `fc_norm` before localisation.
-    `centre_crop`: centre the heart crop on the heart that is found.
+    Method sections 4 and 11; each can be chosen alone, see `preset`. `round_kept_tokens`: keep round(N (1 - ratio))
+    tokens, not int() of a floating-point product (60 against 59 of 300). `single_fc_norm`: apply the norm after pooling
+    once before the head, not twice. `mask_missing`: leave missing phenotypes out of loss and scores instead of setting
+    prediction and label to 0 and counting them. `positive_auprc`: average precision of the positive class, not the mean
+    over both classes. `tile_crops`: evaluate on all crops that tile the record, not its first window.
+    `positive_rescale`: fold the rescaling factor to its absolute value, so that no record is inverted.
+    `norm_local_tokens`: tokens pass `fc_norm` before localisation. `whole_icd_list`: CAD counts I24.9 and I25.0, which
+    a missing comma lost. `strict_stopping`: early stopping counts any improvement, not only one of 0.25 or more.
+    `crop_in_evaluation`: the CMR encoder is evaluated on the heart crop it was trained on, not on the whole frame.
+    `interpolate_both_axes`: position embeddings are resampled over leads and time, not over time alone.
+    `centre_crop`: centre the heart crop on the heart that is found, not on a fixed place.
     """
 
     name: str
@@ -244,18 +250,33 @@ class Preset:
     tile_crops: bool
     positive_rescale: bool
     norm_local_tokens: bool
+    whole_icd_list: bool
+    strict_stopping: bool
+    crop_in_evaluation: bool
+    interpolate_both_axes: bool
     centre_crop: bool
 
 
+CHOICES = tuple(field.name for field in dataclasses.fields(Preset) if field.name != "name")
+"""Names of the choices of a preset."""
+
 PRESETS = {
-    "paper": Preset("paper", *[False] * 8),
-    "corrected": Preset("corrected", *[True] * 8),
+    "paper": Preset("paper", **dict.fromkeys(CHOICES, False)),
+    "corrected": Preset("corrected", **dict.fromkeys(CHOICES, True)),
 }
 
 
 def preset(name: str) -> Preset:
-    """The preset called `name`; ValueError names the known ones."""
-    return look_up(PRESETS, name, "preset")
+    """The preset called `name`: `paper` or `corrected`, or one of them with single choices changed.
+
+    `paper+tile_crops` mends one fault alone, `corrected-tile_crops` leaves one unmended; several may follow each other.
+    ValueError names the known presets and choices.
+    """
+    base, *changes = re.split(r"(?=[+-])", name)
+    chosen = {}
+    for change in changes:
+        chosen[look_up(dict(zip(CHOICES, CHOICES, strict=True)), change[1:], "choice")] = change[0] == "+"
+    return dataclasses.replace(look_up(PRESETS, base, "preset"), name=name, **chosen)
 
 
 def fingerprint(*parts: object) -> str:
