@@ -129,8 +129,10 @@ def durations(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -
     """
     subject = hearts.people.subject
     draws = normal(seed, subject, "activation.duration", 2)
+    female = hearts.people.female.to(draws)[:, None]
     flat = 1 - (1 - P.nonspecific_gradient) * nonspecific(seed, hearts).to(draws)[:, None]
-    mean = P.duration + P.duration_spread * draws[:, :1]
+    flat = flat * (1 - (1 - P.gradient_female) * female)
+    mean = P.duration + P.duration_female * female + P.duration_spread * draws[:, :1]
     mean = mean * (60 / hearts.heart_rate[:, None]) ** P.duration_power
     thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - P.thick_wall).clamp(min=0)
     transmural = flat * (P.duration_transmural + P.transmural_spread * draws[:, 1:])

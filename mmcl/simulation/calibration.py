@@ -27,7 +27,7 @@ from mmcl.simulation import parameters, targets
 from mmcl.simulation.population import sample_people
 
 RECORD = ROOT / "data_manifests" / "simulated_calibration.json"
-HEARTS = 70
+HEARTS = 90
 """Healthy men and as many women whose ECGs one candidate is judged by."""
 SEARCHED, CHECKED = 75, 72
 """Cohort seeds of the hearts of the search and of those that check its result."""

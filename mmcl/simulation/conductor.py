@@ -30,7 +30,7 @@ class Torso:
     """Conducting sphere and electrodes of each subject.
 
     `centre` (3,) and `radius` (n,) m; `electrodes` (n, 9, 3) m on the sphere, from its centre, in the order of
-    `ELECTRODES`; `gain` (n,) factor on every potential; `shift` (n, 3) m by which the heart gives way to the wall.
+    `ELECTRODES`; `gain` (n, 9) factor on each potential; `shift` (n, 3) m by which the heart gives way to the wall.
     """
 
     SHARED = ("centre",)
@@ -57,7 +57,9 @@ def build_torso(seed: int, people: People, muscle: torch.Tensor) -> Torso:
     error = _placement_error(seed, subject, people.female) / radius[:, None, None]
     azimuth, elevation = (torch.deg2rad(_places(radius)) + error).unbind(-1)
     unit = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], dim=-1)
-    gain = torch.exp(P.gain_spread * normal(seed, subject, "torso.gain")[:, 0])
+    gain = torch.exp(P.gain_spread * normal(seed, subject, "torso.gain")).repeat(1, len(ELECTRODES))
+    front = slice(ELECTRODES.index("V2"), ELECTRODES.index("V4") + 1)
+    gain[:, front] *= torch.where(people.female, P.front_female, 1.0).to(gain)[:, None]
     shift = _give_way(muscle - centre, radius - wall)
     return Torso(centre, radius, radius[:, None, None] * unit, gain, shift)
 
@@ -77,7 +79,7 @@ def transfer(torso: Torso, points: torch.Tensor) -> torch.Tensor:
     distance = torch.cdist(electrodes, points, compute_mode="donot_use_mm_for_euclid_dist")
     image = radius**2 - electrodes @ points.transpose(1, 2) + radius * distance
     potential = 2 / distance - torch.log(image / (2 * radius**2)) / radius
-    return torso.gain[:, None, None] * potential / (4 * math.pi * P.conductivity)
+    return torso.gain[..., None] * potential / (4 * math.pi * P.conductivity)
 
 
 def twelve_leads(potential: torch.Tensor) -> torch.Tensor:
