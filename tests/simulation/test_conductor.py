@@ -23,7 +23,7 @@ def test_transfer_matches_the_legendre_series_of_a_sphere_in_air(torso):
     """Surface potential of a unit source is 1 / (4 pi sigma R) sum (2n + 1) / n (r / R)^n P_n, up to a constant."""
     points = torch.randn(12, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     points = points / points.norm(dim=-1, keepdim=True) * torch.linspace(0.01, 0.09, 5, dtype=torch.float64)[:, None]
-    found = transfer(torso, points + torso.centre) / torso.gain[:, None, None]
+    found = transfer(torso, points + torso.centre) / torso.gain[..., None]
     radius = torso.radius[:, None, None]
     share = points.norm(dim=-1)[:, None] / radius
     cosine = torso.electrodes @ points.transpose(1, 2) / (radius**2 * share)
@@ -40,6 +40,15 @@ def test_potential_of_a_dipole_falls_with_the_size_of_the_chest(torso):
     here, there = (twelve_leads(transfer(where, ends) @ dipole[:, None]) for where in (torso, larger))
     # A small central dipole's field falls with the square of the radius.
     assert torch.allclose(here / there, torch.full_like(here, 1.44), rtol=0.01)
+
+
+def test_only_the_front_of_the_chest_differs_by_sex_in_gain(torso):
+    people = sample_people(3, torch.arange(12))
+    assert 0 < people.female.sum() < 12
+    share = torso.gain / torso.gain[:, :1]
+    front = [name in ("V2", "V3", "V4") for name in ELECTRODES]
+    assert torch.allclose(share[people.female][:, front], torch.tensor(parameters("conductor").front_female).double())
+    assert (share[~people.female] == 1).all() and (share[:, [not chest for chest in front]] == 1).all()
 
 
 def test_source_outside_the_chest_is_refused(torso):
