@@ -70,21 +70,27 @@ class Cine:
 
 @dataclass(frozen=True)
 class HeartFrames:
-    """`images` uint8 (3, crop, crop): end-systole, halfway, end-diastole; `labels` alike, or None."""
+    """`images` uint8 (3, crop, crop): end-systole, halfway, end-diastole; `labels` alike, or None.
+
+    `whole` uint8 (3, side, side) is the same before it was cropped, `whole_labels` its labels; None unless asked for.
+    """
 
     images: np.ndarray
     labels: np.ndarray | None
     flags: tuple[str, ...]
     es_frame: int
+    whole: np.ndarray | None = None
+    whole_labels: np.ndarray | None = None
 
 
 def preprocess_cine(
-    cine: Cine, crop: int, centre_crop: bool, cavity_label: int = 3, es_frame: int | None = None
+    cine: Cine, crop: int, centre_crop: bool, cavity_label: int = 3, es_frame: int | None = None, whole: int = 0
 ) -> HeartFrames:
     """The whole of method section 4.
 
     `crop` pixels a side; `centre_crop` centres them on the heart that is found instead of the published place.
-    `cavity_label` marks the left ventricular cavity in `cine.labels`; `es_frame` is the frame that a table gives.
+    `cavity_label` marks the left ventricular cavity in `cine.labels`; `es_frame` is the frame that a table gives. With
+    `whole`, at most 210, the middle of the zero-padded frames with that many pixels a side is returned too.
     Raises `Unusable` for a wrong shape, too few slices or frames, values that are not finite and constant images.
     """
     _check(cine)
@@ -120,10 +126,14 @@ def preprocess_cine(
         flags.append("centre:fixed")
     elif centre_crop:
         centre = tuple(round(c + (CANVAS - side) // 2) for c, side in zip(heart, movie.shape[1:], strict=True))
-    images = np.rint(255 * crop_about(fit_canvas(frames), centre, crop)).astype(np.uint8)
+    canvas = fit_canvas(frames)
+    images = _as_bytes(crop_about(canvas, centre, crop))
+    frame, frame_labels = (_as_bytes(_middle(canvas, whole)) if whole else None), None
     if labels is not None:
-        labels = crop_about(fit_canvas(_select_labels(labels, es_frame)), centre, crop)
-    return HeartFrames(images, labels, tuple(flags), es_frame)
+        canvas = fit_canvas(_select_labels(labels, es_frame))
+        labels = crop_about(canvas, centre, crop)
+        frame_labels = _middle(canvas, whole) if whole else None
+    return HeartFrames(images, labels, tuple(flags), es_frame, frame, frame_labels)
 
 
 def select_frames(movie: np.ndarray, es_frame: int) -> np.ndarray:
@@ -200,6 +210,16 @@ def crop_about(images: np.ndarray, centre: tuple[int, int], crop: int) -> np.nda
     """Square of `crop` pixels about (row, column) of (n, 210, 210), moved inwards where it would leave the canvas."""
     top, left = (min(max(0, c - crop // 2), CANVAS - crop) for c in centre)
     return images[:, top : top + crop, left : left + crop]
+
+
+def _middle(canvas: np.ndarray, side: int) -> np.ndarray:
+    """Square of `side` pixels about the centre of (n, 210, 210): the whole of an image of that side."""
+    start = (CANVAS - side) // 2
+    return canvas[:, start : start + side, start : start + side]
+
+
+def _as_bytes(images: np.ndarray) -> np.ndarray:
+    return np.rint(255 * images).astype(np.uint8)
 
 
 def _check(cine: Cine) -> None:

@@ -87,6 +87,7 @@ def subject_table(
     participants: pd.DataFrame | None,
     sizes: CohortConfig,
     seed: int,
+    whole_icd_list: bool = True,
 ) -> pd.DataFrame:
     """Row of the store's `subjects.csv` for every entry: split, covariates, diseases, phenotypes; NaN where unknown."""
     subjects = [entry.subject for entry in entries]
@@ -99,7 +100,7 @@ def subject_table(
         phenotypes = tables.read_table(raw / manifest.tables.phenotypes, [measure.field for measure in PHENOTYPES])
     if manifest.labels == "icd10":
         codes = tables.codes(tables.read_table(raw / manifest.tables.records, [tables.ICD10]))
-        diseases = label_subjects(codes[codes.index.isin(subjects)])
+        diseases = label_subjects(codes[codes.index.isin(subjects)], whole_icd_list)
     parts = []
     for visit in manifest.visits:
         rows = table[table["visit"] == str(visit)]

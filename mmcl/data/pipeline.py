@@ -20,7 +20,7 @@ import pandas as pd
 import mmcl
 from mmcl.config import Preset, Profile, fingerprint
 from mmcl.data import tables
-from mmcl.data.cmr_preprocessing import Cine, preprocess_cine
+from mmcl.data.cmr_preprocessing import CANVAS, Cine, preprocess_cine
 from mmcl.data.cohort import Entry, list_entries, list_subjects, subject_table
 from mmcl.data.ecg_features import measure
 from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
@@ -38,23 +38,36 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """What preprocessing needs to know of the profile, the preset and the cohort; `record` is samples in the store."""
+    """What preprocessing needs to know of the profile, the preset and the cohort; `record` is samples in the store.
+
+    `frame` is the side of the whole frames that are kept beside the crops, 0 where none are (`crop_in_evaluation`).
+    """
 
     sampling_rate: int
     record: int
     crop: int
     centre_crop: bool
     cavity_label: int = 3
+    frame: int = 0
 
     @classmethod
-    def of(cls, profile: Profile, preset: Preset, cavity_label: int = 3) -> Settings:
-        ecg = profile.ecg
-        return cls(ecg.sampling_rate, ecg.record, profile.cmr.crop, preset.centre_crop, cavity_label)
+    def of(cls, profile: Profile, preset: Preset, cavity_label: int = 3, matrix: int = CANVAS) -> Settings:
+        """`matrix` is the side of the cohort's images, where all are smaller than the published canvas."""
+        ecg, cmr = profile.ecg, profile.cmr
+        frame = 0 if preset.crop_in_evaluation else min(CANVAS, matrix)
+        return cls(ecg.sampling_rate, ecg.record, cmr.crop, preset.centre_crop, cavity_label, frame)
+
+    @property
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a row of every array that a store may hold."""
+        side, frame = self.crop, self.frame
+        shapes = {"ecg": (12, self.record), "cmr": (3, side, side), "heart": (3, side, side)}
+        return shapes | ({"frame": (3, frame, frame)} if frame else {})
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One row of the store: arrays by name, `ecg` float16 (12, record), `cmr` and `heart` uint8 (3, crop, crop).
+    """One row of the store: arrays by name, `ecg` float16 (12, record), the others uint8 (3, side, side).
 
     `measured` holds the classical measurements of the ECG, taken while its amplitudes are still in millivolt.
     """
@@ -86,18 +99,25 @@ def preprocess_cohort(
     participants = tables.read_table(raw / manifest.tables.participants) if manifest.tables.participants else None
     subjects, quarantine, withdrawn = list_subjects(manifest, raw, participants)
     entries = list_entries(manifest, raw, subjects, participants)
-    table = subject_table(manifest, raw, entries, participants, profile.cohort, seed)
-    settings = Settings.of(profile, preset, manifest.cavity_label)
+    table = subject_table(manifest, raw, entries, participants, profile.cohort, seed, preset.whole_icd_list)
+    settings = Settings.of(profile, preset, manifest.cavity_label, image_side(manifest, profile))
 
     names = [name for name, pattern in (("ecg", manifest.files.ecg), ("cmr", manifest.files.cmr)) if pattern]
     names += ["heart"] if manifest.files.segmentation else []
+    names += ["frame"] if manifest.files.cmr and settings.frame else []
     results = _prepare_all(manifest, raw, settings, entries, workers)
     provenance = {"manifest": dataclasses.asdict(manifest), **describe(profile, preset, seed)}
     return write_store(out, table, results, names, settings, provenance, quarantine, {"withdrawn": withdrawn}, progress)
 
 
+def image_side(manifest: Manifest, profile: Profile) -> int:
+    """Side of the frames of a cohort: that of the profile's simulation, else the published canvas."""
+    return profile.cohort.matrix if manifest.split.rule == "profile" else CANVAS
+
+
 def describe(profile: Profile, preset: Preset, seed: int) -> dict:
     """Provenance of a store: what its bytes depend on besides the raw data, and no time of day."""
+    choices = (preset.centre_crop, preset.crop_in_evaluation, preset.whole_icd_list)
     return {
         "package": f"mmcl {mmcl.__version__}",
         "profile": profile.name,
@@ -105,7 +125,7 @@ def describe(profile: Profile, preset: Preset, seed: int) -> dict:
         "seed": seed,
         "sampling_rate": profile.ecg.sampling_rate,
         "crop": profile.cmr.crop,
-        "fingerprint": fingerprint(profile.cohort, profile.ecg, profile.cmr, preset.centre_crop, seed),
+        "fingerprint": fingerprint(profile.cohort, profile.ecg, profile.cmr, choices, seed),
     }
 
 
@@ -124,8 +144,12 @@ def prepare(
             flags += ecg.flags
             measured = {f"ecg_{name}": value for name, value in measure(ecg.signal[None]).iloc[0].items()}
         if cine is not None:
-            heart = preprocess_cine(cine, settings.crop, settings.centre_crop, settings.cavity_label, es_frame)
+            heart = preprocess_cine(
+                cine, settings.crop, settings.centre_crop, settings.cavity_label, es_frame, settings.frame
+            )
             arrays["cmr"] = heart.images
+            if heart.whole is not None:
+                arrays["frame"] = heart.whole
             if heart.labels is not None:
                 arrays["heart"] = heart.labels
             flags += heart.flags
@@ -153,8 +177,7 @@ def write_store(
 
     quarantine = Quarantine() if quarantine is None else quarantine
     found = len(table) + len(quarantine)
-    side = settings.crop
-    shapes = {"ecg": (12, settings.record), "cmr": (3, side, side), "heart": (3, side, side)}
+    shapes = settings.arrays
     flags: Counter[str] = Counter()
     with StoreWriter(out, {name: shapes[name] for name in names}, provenance) as writer:
         bar = tqdm(results, total=len(table), unit="subject", desc="preprocess", disable=None if progress else True)
@@ -218,13 +241,17 @@ def _read_and_prepare(manifest: Manifest, raw: Path, settings: Settings, entry: 
 def _read(manifest: Manifest, entry: Entry) -> tuple[Recording | None, Cine | None]:
     files, subject = entry.files, entry.subject
     recording = read_wfdb(files["ecg"], subject) if "ecg" in files else None
-    if "cmr" not in files:
-        return recording, None
+    return recording, read_cine(manifest, entry) if "cmr" in files else None
+
+
+def read_cine(manifest: Manifest, entry: Entry) -> Cine:
+    """The short-axis images of an entry by the manifest's reader; `Unusable` says why they cannot be read."""
+    files, subject = entry.files, entry.subject
     labels = files.get("segmentation")
     if manifest.readers.cmr == "nifti_pair":
         pair = (labels, files["segmentation_es"]) if labels else None
-        return recording, read_nifti_pair(files["cmr"], files["cmr_es"], subject, pair)
-    return recording, read_nifti(files["cmr"], subject, labels if labels and labels.is_file() else None)
+        return read_nifti_pair(files["cmr"], files["cmr_es"], subject, pair)
+    return read_nifti(files["cmr"], subject, labels if labels and labels.is_file() else None)
 
 
 def _marks(result: Prepared, names: list[str]) -> tuple[str, ...]:

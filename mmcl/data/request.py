@@ -14,7 +14,7 @@ from mmcl.config import LEADS, RAW_SAMPLING_RATE, fingerprint
 from mmcl.data.cmr_preprocessing import Cine
 from mmcl.data.cohort import Entry, subject_table
 from mmcl.data.manifest import Manifest, cohort_manifest
-from mmcl.data.pipeline import Prepared, Settings, describe, prepare, preprocess_cohort, write_store
+from mmcl.data.pipeline import Prepared, Settings, describe, image_side, prepare, preprocess_cohort, write_store
 from mmcl.data.quarantine import Rejection
 from mmcl.data.signals import Recording
 from mmcl.data.store import Store
@@ -64,14 +64,15 @@ def _state(raw: Path) -> object:
 def _simulate(setting: Setting, manifest: Manifest, raw: Path) -> Store:
     """Simulate signals and images into the store, no files between; the tables are those in `raw`."""
     run, profile = setting.run, setting.profile
-    settings = Settings.of(profile, setting.preset, manifest.cavity_label)
+    settings = Settings.of(profile, setting.preset, manifest.cavity_label, image_side(manifest, profile))
     participants = read_table(raw / manifest.tables.participants)
     count = profile.cohort.size
     entries = [Entry(identifier(k), manifest.visits[0], {}) for k in range(count)]
-    table = subject_table(manifest, raw, entries, participants, profile.cohort, run.seed)
+    whole_icd_list = setting.preset.whole_icd_list
+    table = subject_table(manifest, raw, entries, participants, profile.cohort, run.seed, whole_icd_list)
     provenance = {"manifest": dataclasses.asdict(manifest), **describe(profile, setting.preset, run.seed)}
     results = _simulated_rows(setting, settings)
-    return write_store(run.store, table, results, ["ecg", "cmr", "heart"], settings, provenance)
+    return write_store(run.store, table, results, list(settings.arrays), settings, provenance)
 
 
 def _simulated_rows(setting: Setting, settings: Settings) -> Iterator[Prepared | Rejection]:

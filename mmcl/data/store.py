@@ -6,6 +6,8 @@ A store is a folder of
 |---|---|
 | `ecg.npy` | float16 (n, 12, record), z-scored, leads in the order of `mmcl.config.LEADS` |
 | `cmr.npy` | uint8 (n, 3, crop, crop): end-systole, halfway, end-diastole; 255 is their 99th percentile |
+| `frame.npy` | uint8 (n, 3, side, side): the whole frames of `cmr`, only where a preset evaluates on them |
+| | (a byte a pixel; 5 GB for the published 40,000 subjects at 210 x 210) |
 | `heart.npy` | uint8 (n, 3, crop, crop) segmentation labels of the same frames, where the cohort has them |
 | `subjects.csv` | one row per entry of the arrays: subject, visit, split, flags, covariates, diseases, phenotypes |
 | `quarantine.csv` | what was not used, and why |
@@ -30,7 +32,7 @@ import pandas as pd
 from mmcl.data.splits import SPLITS, check_disjoint
 
 FORMAT = "mmcl-store-1"
-ARRAYS = {"ecg": 3, "cmr": 4, "heart": 4}
+ARRAYS = {"ecg": 3, "cmr": 4, "heart": 4, "frame": 4}
 """Names of the arrays a store may hold, and their dimensions."""
 
 _TEXT_COLUMNS = ("subject", "visit", "split", "flags")
@@ -46,6 +48,7 @@ class Store:
     labels: np.ndarray | None
     subjects: pd.DataFrame
     meta: dict
+    frame: np.ndarray | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -57,7 +60,8 @@ class Store:
         meta = _read_meta(folder)
         arrays = {name: _open_array(folder, name, entry, meta["rows"]) for name, entry in meta["arrays"].items()}
         subjects = _read_subjects(folder / "subjects.csv", meta["rows"])
-        return cls(folder, arrays.get("ecg"), arrays.get("cmr"), arrays.get("heart"), subjects, meta)
+        named = (arrays.get(name) for name in ("ecg", "cmr", "heart"))
+        return cls(folder, *named, subjects, meta, arrays.get("frame"))
 
     def __len__(self) -> int:
         return self.meta["rows"]
@@ -67,6 +71,18 @@ class Store:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.subjects["split"].to_numpy() == split)
+
+    def images(self, cropped: bool = True) -> np.ndarray:
+        """What a CMR encoder sees downstream: `cmr`, the heart crops, or not `cropped` (preset `paper`) whole frames.
+
+        ValueError when the store does not hold them.
+        """
+        name = "cmr" if cropped else "frame"
+        array = getattr(self, name)
+        if array is None:
+            choice = "" if cropped else " (a store keeps whole frames only without the choice crop_in_evaluation)"
+            raise ValueError(f"{self.folder}: holds no {name}.npy{choice}")
+        return array
 
     def verify(self) -> None:
         """Compare the SHA-256 of every file with `store.json`; ValueError names the first that differs."""
@@ -87,7 +103,7 @@ class StoreWriter:
     whereas a memory map kills the process. One process at a time may write to one store.
     """
 
-    _DTYPES = {"ecg": np.dtype("float16"), "cmr": np.dtype("uint8"), "heart": np.dtype("uint8")}
+    _DTYPES = {name: np.dtype("float16" if name == "ecg" else "uint8") for name in ARRAYS}
 
     def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], provenance: dict):
         unknown = sorted(set(shapes) - set(ARRAYS))

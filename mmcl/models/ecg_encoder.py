@@ -43,7 +43,8 @@ class EcgEncoder(nn.Module):
     mean of the patch tokens after `fc_norm`; `attention` one multi-head attention with the mean token as query and all
     patch tokens as keys and values, then `fc_norm`. `drop_path` rises linearly from 0 in the first block to its value
     in the last. The position embedding starts as sine and cosine and stays so unless `trainable_position`. `leads` may
-    be fewer than 12.
+    be fewer than 12. The published fine-tuning code applies `fc_norm` again to the pooled vector, before the head: so
+    does the encoder without `single_fc_norm` (preset `paper`). The class token's `norm` is applied once in either.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class EcgEncoder(nn.Module):
         drop_path: float = 0.0,
         leads: int = len(LEADS),
         trainable_position: bool = True,
+        single_fc_norm: bool = True,
     ):
         super().__init__()
         if pooling not in POOLINGS:
@@ -65,6 +67,7 @@ class EcgEncoder(nn.Module):
         self.patch = ecg.patch
         self.width = width
         self.pooling = pooling
+        self.single_fc_norm = single_fc_norm
         self.patch_embed = PatchEmbedding(ecg.patch, width)
         self.cls_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
         self.pos_embed = nn.Parameter(sin_cos_embedding(width, *self.grid), requires_grad=trainable_position)
@@ -115,14 +118,15 @@ class EcgEncoder(nn.Module):
         return self.norm if self.pooling == "class" else self.fc_norm
 
     def pool(self, sequence: torch.Tensor) -> torch.Tensor:
-        """One vector per ECG from `sequence`: (batch, 1 + tokens, width) -> (batch, width), normalised once."""
+        """One vector per ECG from `sequence`: (batch, 1 + tokens, width) -> (batch, width), normalised."""
         if self.pooling == "class":
             return self.last_norm(sequence[:, 0])
         tokens = sequence[:, 1:]
         pooled = tokens.mean(dim=1)
         if self.pooling == "attention":
             pooled = self.attention_pool(pooled[:, None], tokens, tokens, need_weights=False)[0][:, 0]
-        return self.last_norm(pooled)
+        pooled = self.last_norm(pooled)
+        return pooled if self.single_fc_norm else self.last_norm(pooled)
 
     def forward(self, ecg: torch.Tensor) -> torch.Tensor:
         """Features: (batch, leads, window) float32, standardised -> (batch, width)."""
@@ -137,13 +141,16 @@ class EcgEncoder(nn.Module):
         return last.attn.weights(last.norm1(x))
 
 
-def load_pretrained(encoder: EcgEncoder, state: Mapping[str, torch.Tensor], leads: int = len(LEADS)) -> None:
+def load_pretrained(
+    encoder: EcgEncoder, state: Mapping[str, torch.Tensor], leads: int = len(LEADS), both_axes: bool = True
+) -> None:
     """Copy the weights of a pre-trained encoder, in the released layout, into `encoder`.
 
     Tensors that `encoder` has no place for (a decoder, the `norm` of another pooling) are ignored; its own norm and
     attention pooling keep their initial values where `state` lacks them. The position embedding is resampled when the
-    window, the patch count or the number of leads (`leads` is that of `state`) differs. ValueError names tensors that
-    are missing or do not fit.
+    window, the patch count or the number of leads (`leads` is that of `state`) differs; over time alone, as published,
+    without `both_axes` (choice `interpolate_both_axes` of a preset). ValueError names tensors that are missing or do
+    not fit, and another number of leads where only time is resampled.
     """
     own = encoder.state_dict()
     optional = ("norm.", "fc_norm.", "attention_pool.")
@@ -152,7 +159,8 @@ def load_pretrained(encoder: EcgEncoder, state: Mapping[str, torch.Tensor], lead
         raise ValueError(f"weights of an ECG encoder: lacks {', '.join(missing)}")
     chosen = {name: state[name] for name in own if name in state}
     position = chosen["pos_embed"]
-    chosen["pos_embed"] = interpolate_embedding(position, (leads, (position.shape[1] - 1) // leads), encoder.grid)
+    source = (leads, (position.shape[1] - 1) // leads)
+    chosen["pos_embed"] = interpolate_embedding(position, source, encoder.grid, both_axes)
     for name, value in chosen.items():
         if value.shape != own[name].shape:
             shapes = f"{name} is {tuple(value.shape)}, expected {tuple(own[name].shape)}"

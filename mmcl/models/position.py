@@ -31,16 +31,24 @@ def sin_cos_embedding(width: int, rows: int, columns: int, class_token: bool = T
     return embedding.float()[None]
 
 
-def interpolate_embedding(embedding: torch.Tensor, source: tuple[int, int], target: tuple[int, int]) -> torch.Tensor:
+def interpolate_embedding(
+    embedding: torch.Tensor, source: tuple[int, int], target: tuple[int, int], both_axes: bool = True
+) -> torch.Tensor:
     """Resample an embedding (1, 1 + tokens, width), class token first, from one (rows, columns) to another.
 
     Bicubic on both axes, as is usual for vision transformers; the class token's embedding stays. The published code
-    resampled the columns only, so that it could not change the number of leads. ValueError when `source` does not fit
+    resamples the columns only, so that it cannot change the number of leads: nor can this without `both_axes` (choice
+    `interpolate_both_axes` of a preset). ValueError for another number of rows then, and when `source` does not fit
     `embedding`.
     """
     if embedding.shape[1] != 1 + source[0] * source[1]:
         raise ValueError(
             f"position embedding has {embedding.shape[1]} tokens: expected 1 + {source[0]} x {source[1]} of its grid"
+        )
+    if not both_axes and source[0] != target[0]:
+        raise ValueError(
+            f"position embedding of {source[0]} leads for {target[0]}: without the choice interpolate_both_axes"
+            f" only time is resampled; expected {source[0]} leads, or the preset corrected"
         )
     if source == target:
         return embedding

@@ -63,6 +63,22 @@ def test_paper_crop_of_a_full_image():
     np.testing.assert_array_equal(heart.images, expected[:, 44:122, 67:145])
 
 
+def test_whole_frames_are_what_was_cropped():
+    images, labels = beating()
+    alone = preprocess_cine(cine(images, labels), crop=78, centre_crop=False)
+    assert alone.whole is None and alone.whole_labels is None
+    heart = preprocess_cine(cine(images, labels), crop=78, centre_crop=False, whole=CANVAS)
+    assert heart.whole.shape == heart.whole_labels.shape == (3, CANVAS, CANVAS) and heart.whole.dtype == np.uint8
+    np.testing.assert_array_equal(heart.whole[:, 44:122, 68:146], heart.images)
+    np.testing.assert_array_equal(heart.whole_labels[:, 44:122, 68:146], heart.labels)
+    np.testing.assert_array_equal(heart.images, alone.images)
+    assert (heart.whole[:, :45] == 0).all(), "an image of 120 rows has 45 of zeros above it"
+    # Of the side of a square image, the frame is the image itself.
+    small = np.random.default_rng(2).integers(0, 255, (10, 4, 89, 89)).astype(np.uint8)
+    whole = preprocess_cine(cine(small), 78, centre_crop=False, es_frame=2, whole=89).whole
+    assert np.corrcoef(whole[2].ravel(), small[5, 0].ravel())[0, 1] > 0.999
+
+
 def test_heart_is_found_and_fallback_is_flagged():
     images, _ = beating(centre=(50, 70))
     row, column = find_heart(images[4], 78)

@@ -34,6 +34,21 @@ def test_the_joined_code_of_the_published_list_is_refused_and_its_parts_count():
     assert diseases(["I249"])["CAD"] == diseases(["I250"])["CAD"] == 1
 
 
+def test_the_published_list_loses_two_codes_and_no_other():
+    for code in ("I249", "I24.9", "i250", "I25.0"):
+        assert disease(code, whole_icd_list=False) is None
+    assert [disease(code, whole_icd_list=False) for code in ("I248", "I251", "I48", "E119")] == [
+        "CAD",
+        "CAD",
+        "AF",
+        "DM",
+    ]
+    records = pd.DataFrame({"41270-0.0": ["I249", "I249", "I250"], "41270-0.1": [np.nan, "I251", "E119"]}, dtype=object)
+    assert label_subjects(records)["CAD"].tolist() == [1, 1, 1]
+    published = label_subjects(records, whole_icd_list=False)
+    assert published.to_dict("list") == {"CAD": [0, 1, 0], "AF": [0, 0, 0], "DM": [0, 0, 1]}
+
+
 def test_table():
     records = pd.DataFrame(
         {"41270-0.0": ["I251", np.nan, "J459"], "41270-0.1": ["E119", None, " "]}, index=["a", "b", "c"], dtype=object

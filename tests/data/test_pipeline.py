@@ -12,7 +12,7 @@ from mmcl.data import store as store_module
 from mmcl.data.cohort import COLUMNS
 from mmcl.data.ecg_features import FEATURES
 from mmcl.data.manifest import Files, Manifest, Readers, SplitRule, Tables, cohort_manifest
-from mmcl.data.pipeline import Settings, prepare, preprocess_cohort
+from mmcl.data.pipeline import Settings, image_side, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
 from mmcl.data.store import Store
 from mmcl.phenotypes import PHENOTYPES
@@ -114,9 +114,32 @@ def test_presets_and_seeds_differ_where_they_should(whole, tmp_path):
     paper = run(raw, tmp_path / "paper", preset_name="paper")
     np.testing.assert_array_equal(paper.ecg, store.ecg)
     assert not np.array_equal(paper.cmr, store.cmr)
+    assert store.frame is None and paper.frame.shape == (COUNT, 3, 210, 210)
+    np.testing.assert_array_equal(paper.frame[:, :, 44:122, 68:146], paper.cmr)
+    smoke = Settings.of(
+        profile("smoke"), preset("paper"), matrix=image_side(cohort_manifest("simulated"), profile("smoke"))
+    )
+    assert smoke.arrays["frame"] == (3, 88, 88), "the simulated cohort's own matrix"
     other = run(raw, tmp_path / "other", seed=1)
     assert list(other.subjects["split"]) != list(store.subjects["split"])
     np.testing.assert_array_equal(other.ecg, store.ecg)
+
+
+def test_single_choices_change_what_they_name_alone(whole, tmp_path):
+    raw, store = whole
+    frames = run(raw, tmp_path / "frames", preset_name="corrected-crop_in_evaluation")
+    np.testing.assert_array_equal(frames.cmr, store.cmr)
+    assert frames.frame is not None and list(frames.subjects["CAD"]) == list(store.subjects["CAD"])
+    other = tmp_path / "raw"
+    other.mkdir()
+    for path in raw.iterdir():
+        if path.name != "records.tsv":
+            (other / path.name).symlink_to(path)
+    codes = ["I249", "I251", "I250", *[""] * (COUNT - 3)]
+    write_table(other / "records.tsv", pd.DataFrame({"eid": SUBJECTS, "41270-0.0": codes}))
+    cases = {name: run(other, tmp_path / name, preset_name=name).subjects["CAD"].sum()
+             for name in ("corrected", "corrected-whole_icd_list")}  # fmt: skip
+    assert cases == {"corrected": 3, "corrected-whole_icd_list": 1}
 
 
 def test_memory_takes_the_same_road_as_files(whole):

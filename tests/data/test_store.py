@@ -52,6 +52,20 @@ def test_what_is_written_is_read_back(tmp_path):
     store.verify()
 
 
+def test_whole_frames_are_there_only_where_they_were_written(tmp_path):
+    store = write(tmp_path / "store")
+    assert store.images() is store.cmr and store.frame is None
+    with pytest.raises(ValueError, match="no frame.npy.*crop_in_evaluation"):
+        store.images(cropped=False)
+    subjects, arrays = rows(6)
+    frame = np.random.default_rng(0).integers(0, 256, (6, 3, 12, 12), dtype=np.uint8)
+    with StoreWriter(tmp_path / "paper", SHAPES | {"frame": (3, 12, 12)}, {}) as writer:
+        writer.append(subjects, **arrays, frame=frame)
+    paper = Store.open(tmp_path / "paper")
+    np.testing.assert_array_equal(paper.images(cropped=False), frame)
+    np.testing.assert_array_equal(paper.images(), arrays["cmr"])
+
+
 def test_indices_cover_every_row_once(tmp_path):
     store = write(tmp_path / "store")
     parts = [store.indices(split) for split in ("train", "validation", "test")]

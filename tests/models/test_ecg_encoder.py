@@ -76,6 +76,18 @@ def test_poolings_as_defined():
         torch.testing.assert_close(encoder(ecg), expected)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_the_published_norm_is_applied_a_second_time(pooling):
+    encoders = [EcgEncoder(ECG, SMALL, pooling=pooling, single_fc_norm=single).eval() for single in (True, False)]
+    torch.nn.init.normal_(encoders[0].fc_norm.weight, mean=1.0)
+    torch.nn.init.normal_(encoders[0].fc_norm.bias)
+    encoders[1].load_state_dict(encoders[0].state_dict())
+    ecg = torch.randn(3, 12, 100)
+    once, twice = (encoder(ecg) for encoder in encoders)
+    torch.testing.assert_close(twice, encoders[0].fc_norm(once))
+    assert (once - twice).abs().max() > 0.1
+
+
 def test_attention_of_the_last_block_is_what_the_block_uses():
     encoder = EcgEncoder(ECG, SMALL).eval()
     ecg = torch.randn(2, 12, 100)
@@ -102,6 +114,18 @@ def test_pretrained_weights_fit_another_window_and_fewer_leads():
     assert target.pos_embed.shape == (1, 1 + 6 * 8, 16)
     assert torch.equal(target.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
     assert target(torch.randn(2, 6, 200)).shape == (2, 16)
+
+
+def test_the_published_resampling_changes_the_window_and_refuses_other_leads():
+    state = EcgEncoder(ECG, SMALL).state_dict()
+    longer = EcgConfig(sampling_rate=125, window=200, patch=25)
+    both, time = EcgEncoder(longer, SMALL), EcgEncoder(longer, SMALL)
+    load_pretrained(both, state)
+    load_pretrained(time, state, both_axes=False)
+    torch.testing.assert_close(time.pos_embed, both.pos_embed)
+    with pytest.raises(ValueError, match="12 leads for 6: without the choice interpolate_both_axes"):
+        load_pretrained(EcgEncoder(ECG, SMALL, leads=6), state, both_axes=False)
+    load_pretrained(EcgEncoder(ECG, SMALL, leads=6), state)
 
 
 def test_weights_that_lack_or_misfit_are_named():

@@ -45,6 +45,17 @@ def test_interpolation_resamples_both_axes():
     torch.testing.assert_close(inner, expected, rtol=0.0, atol=0.05)
 
 
+def test_without_both_axes_only_time_is_resampled():
+    embedding = torch.cat([torch.zeros(1, 1, 4), torch.randn(1, 12 * 8, 4)], dim=1)
+    new = interpolate_embedding(embedding, (12, 8), (12, 5), both_axes=False)[0, 1:].view(12, 5, 4)
+    lead = interpolate_embedding(
+        torch.cat([embedding[:, :1], embedding[:, 1 + 3 * 8 : 1 + 4 * 8]], dim=1), (1, 8), (1, 5)
+    )
+    torch.testing.assert_close(new[3], lead[0, 1:])
+    with pytest.raises(ValueError, match="interpolate_both_axes"):
+        interpolate_embedding(embedding, (12, 8), (6, 8), both_axes=False)
+
+
 @pytest.mark.parametrize("source", [(12, 24), (6, 25)])
 def test_a_grid_that_does_not_fit_is_named(source):
     with pytest.raises(ValueError, match="301 tokens"):
