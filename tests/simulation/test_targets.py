@@ -10,6 +10,7 @@ import torch
 from mmcl.config import LEADS
 from mmcl.simulation import card, parameters
 from mmcl.simulation.electrocardiogram import BEFORE, STEP, Electrocardiogram
+from mmcl.simulation.infarct import TERRITORIES
 from mmcl.simulation.table import population_table
 from mmcl.simulation.targets import TARGETS, Target, evaluate, members, read_targets
 from mmcl.simulation.waves import measure_waves, pathological_q, qrs_onset
@@ -66,6 +67,24 @@ def test_the_card_is_written_between_its_markers(found):
     assert before == after
     with pytest.raises(ValueError, match="no part between"):
         card.render(text.replace("<!-- end of misses -->", ""), found)
+
+
+def test_large_scars_of_the_front_and_of_the_diaphragm_give_q_waves_and_those_of_the_side_wall_seldom():
+    """As in people, where lateral infarcts are those that an ECG misses."""
+    shares = []
+    for artery, territory in enumerate(TERRITORIES):
+        scarred = [segment - 1 for segment in territory]
+        change = {
+            "cad": True,
+            "culprit": artery,
+            "transmurality": lambda depth, scarred=scarred: torch.zeros_like(depth).index_fill(
+                1, torch.tensor(scarred), 0.9
+            ),
+        }
+        shares.append(population_table(72, torch.arange(24), change=change)["pathological_q"].mean())
+    anterior, inferior, lateral = shares
+    assert min(anterior, inferior) > 0.6
+    assert lateral < min(anterior, inferior) - 0.2
 
 
 def _target(measure: str, of, group: str = "all") -> Target:
