@@ -130,6 +130,8 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
 def _sd(values: np.ndarray) -> tuple[float, float]:
     """Standard deviation; its error from the fourth moment."""
     spread, central = values.std(ddof=1), values - values.mean()
+    if spread == 0:
+        return 0.0, 0.0
     return spread, np.sqrt(max((central**4).mean() - spread**4, 0.0) / len(values)) / (2 * spread)
 
 
