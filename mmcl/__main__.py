@@ -27,16 +27,26 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--cohort", default="simulated", help="name of a manifest (default: simulated)")
     common.add_argument("--seed", type=int, default=0)
     common.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    common.add_argument("--preset", default="corrected", help="corrected or paper (default: corrected)")
+    common.add_argument(
+        "--preset",
+        default="corrected",
+        help="corrected, paper, or one of them with choices changed, as paper+tile_crops (default: corrected)",
+    )
 
     pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train an arm, or resume it")
-    pretrain.add_argument("arm", help="mdm, mmcl or mdm+mmcl")
+    pretrain.add_argument("arm", help="mdm, mmcl, mdm+mmcl, simclr, byol, barlow_twins, clocs or cmr_simclr")
     pretrain.set_defaults(command=_pretrain)
 
     finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")
     finetune.add_argument("arms", nargs="+", help="scratch, cmr, mdm, mmcl, mdm+mmcl")
     finetune.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
     finetune.set_defaults(command=_finetune)
+
+    probe = commands.add_parser("probe", parents=[common], help="probe frozen encoders on both tasks")
+    probe.add_argument("arms", nargs="+", help="random, cmr, mdm, mmcl, mdm+mmcl")
+    probe.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
+    probe.add_argument("--mode", action="append", help="probe (linear) or knn (nearest neighbours) (default: both)")
+    probe.set_defaults(command=_probe)
 
     embed = commands.add_parser("embed", parents=[common], help="embed every WFDB record in a folder")
     embed.add_argument("folder", type=Path)
@@ -75,10 +85,22 @@ def _finetune(options: argparse.Namespace) -> None:
     downstream = setting.profile.downstream
     for arm in options.arms:
         for task in options.task or TASKS:
-            for few in (downstream.few_labels, None):
+            for few in (*downstream.few_labels, None):
                 for seed in downstream.seeds:
                     outcome = finetune(arm, task, few, seed, setting)
                     print(f"{task}: {outcome.stem}")
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from mmcl.training.probing import PROBES, probe
+    from mmcl.training.tasks import TASKS
+
+    setting = _setting(options)
+    for arm in options.arms:
+        for task in options.task or TASKS:
+            for few in (*setting.profile.downstream.few_labels, None):
+                for mode in options.mode or PROBES:
+                    print(f"{task}: {probe(arm, task, few, setting, mode).stem}")
 
 
 def _embed(options: argparse.Namespace) -> None:

@@ -143,7 +143,13 @@ class CmrAugmentation:
 
 @dataclass(frozen=True)
 class MdmRecipe:
-    """Masked data modelling: `mask_ratio` of the tokens hidden; loss (1 - ncc_weight) MSE + ncc_weight (1 - NCC)."""
+    """Masked data modelling: `mask_ratio` of the tokens hidden; loss (1 - ncc_weight) MSE + ncc_weight (1 - NCC).
+
+    The error is over all patches, as published, or over the hidden ones (`masked_only`); targets are raw samples or,
+    with `per_patch`, each patch standardised (He et al. 2022). `similarity_weight` times the NT-Xent, at
+    `similarity_temperature`, between the encoder's views of one ECG under two independent maskings is added to the
+    loss; 0 leaves it out, at no cost.
+    """
 
     epochs: int = 400
     warmup: int = 40
@@ -154,12 +160,20 @@ class MdmRecipe:
     clip: float = 1.0
     mask_ratio: float = 0.8
     ncc_weight: float = 0.1
+    masked_only: bool = False
+    per_patch: bool = False
+    similarity_weight: float = 0.0
+    similarity_temperature: float = 0.1
     augmentation: EcgAugmentation = EcgAugmentation()
 
 
 @dataclass(frozen=True)
 class MmclRecipe:
-    """Multimodal contrastive learning with the CLIP loss."""
+    """Multimodal contrastive learning with the CLIP loss; `lambda_0` weighs the cross-entropy over CMR.
+
+    The temperature is fixed, as published, or, with `learn_temperature`, starts at its value and is learnt: its
+    logarithm is a parameter, which keeps it positive, and it falls no lower than 1/100 (Radford et al. 2021).
+    """
 
     epochs: int = 300
     warmup: int = 30
@@ -168,6 +182,7 @@ class MmclRecipe:
     weight_decay: float = 1e-4
     clip: float = 1.0
     temperature: float = 0.1
+    learn_temperature: bool = False
     lambda_0: float = 0.5
     hidden: int = 2048
     projection: int = 128
@@ -176,10 +191,91 @@ class MmclRecipe:
 
 
 @dataclass(frozen=True)
+class ViewsRecipe:
+    """What the objectives on views of ECGs share. Schedule, optimiser, augmentation and the projection head are those
+    of MMCL, so that objectives differ in the objective alone; what is theirs has the value of their own paper.
+    """
+
+    epochs: int = 300
+    warmup: int = 30
+    batch: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    hidden: int = 2048
+    projection: int = 128
+    augmentation: EcgAugmentation = EcgAugmentation(probability=0.95, phase_probability=1.0)
+
+
+@dataclass(frozen=True)
+class SimclrRecipe(ViewsRecipe):
+    """SimCLR (Chen et al. 2020, ICML): NT-Xent of two augmented views at their best temperature."""
+
+    temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class ByolRecipe(ViewsRecipe):
+    """BYOL (Grill et al. 2020, NeurIPS): heads of 4,096 and 256.
+
+    `momentum` of the target rises to 1 by half a cosine; 0.99 is theirs for 300 epochs (0.996 for 1,000).
+    """
+
+    hidden: int = 4096
+    projection: int = 256
+    momentum: float = 0.99
+
+
+@dataclass(frozen=True)
+class BarlowTwinsRecipe(ViewsRecipe):
+    """Barlow Twins (Zbontar et al. 2021, ICML): `redundancy` weighs the correlations of different features.
+
+    Three layers of one width; theirs is 8,192, four times the features of their encoder, and so is about this.
+    """
+
+    hidden: int = 2048
+    projection: int = 2048
+    redundancy: float = 5e-3
+
+
+@dataclass(frozen=True)
+class ClocsRecipe(ViewsRecipe):
+    """CLOCS (Kiyasseh et al. 2021, ICML): views are parts of one subject's ECG, not distortions of it.
+
+    `views` is "cmsc" (two adjacent segments in time), "cmlc" (single `leads` of one segment) or "cmsmlc" (single
+    `leads` of two segments). As published there is no augmentation on top.
+    """
+
+    views: str = "cmsc"
+    leads: tuple[str, ...] = ("II", "V2", "aVL", "aVR")
+    temperature: float = 0.1
+    augmentation: EcgAugmentation = EcgAugmentation(probability=0.0)
+
+
+@dataclass(frozen=True)
+class CmrSimclrRecipe:
+    """SimCLR of CMR, the unimodal counterpart of the CMR encoder of MMCL, with its schedule and augmentation."""
+
+    epochs: int = 300
+    warmup: int = 30
+    batch: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    hidden: int = 2048
+    projection: int = 128
+    temperature: float = 0.1
+    augmentation: CmrAugmentation = CmrAugmentation()
+
+
+@dataclass(frozen=True)
 class FinetuneRecipe:
     """Supervised training of an encoder with a linear head, from random or pre-trained weights.
 
-    Few labels make short epochs: there are then as many as `min_steps` steps need, and `patience` grows alike.
+    Of several `learning_rates` each is tried with the first seed, and the one that validates best serves all seeds; the
+    published ones are {1e-6, 3e-6, 1e-5, 3e-5} x batch / 4. `weight_decay`, `layer_decay` (1 for none), `drop_path`
+    and `label_smoothing` were searched too, in 0.1 to 0.2, 0.5 or 0.75, 0 to 0.2 and 0 to 0.2. Few labels make short
+    epochs: there are then as many as `min_steps` steps need, and `patience` grows alike.
     """
 
     epochs: int = 400
@@ -187,7 +283,7 @@ class FinetuneRecipe:
     patience: int = 25
     min_steps: int = 0
     batch: int = 32
-    learning_rate: float = 8e-5
+    learning_rates: tuple[float, ...] = (8e-6, 2.4e-5, 8e-5, 2.4e-4)
     weight_decay: float = 0.1
     layer_decay: float = 0.75
     drop_path: float = 0.1
@@ -197,11 +293,25 @@ class FinetuneRecipe:
     augmentation: EcgAugmentation = EcgAugmentation(phase_noise=0.075, jitter=0.2, rescale=0.5)
 
 
+BALANCES = ("weights", "sets")
+"""How rare diseases are learnt, see `DownstreamConfig`."""
+
+
 @dataclass(frozen=True)
 class DownstreamConfig:
-    """Label counts compared (0 = all), seeds of fine-tuning, and what is fine-tuned as well as probed."""
+    """Which labels are learnt from, with which seeds and recipes, and how probabilities are calibrated.
 
-    few_labels: int = 200
+    `few_labels`: beside all labels, so many subjects, or a share of them where below 1; the first is what summaries
+    show. `balance` "sets" is the published form: one model a disease, trained on all its cases and as many random
+    controls; "weights" trains one model of all diseases on all subjects, a case counting as much more as cases are
+    rarer. Either way probabilities are moved back to the prevalence. `calibration` is "none" as published, or "platt",
+    "temperature" or "isotonic": maps fitted on validation subjects, for every predictor of risk alike. `bootstrap`
+    resamples of test subjects give the intervals.
+    """
+
+    few_labels: tuple[float, ...] = (0.01, 0.1)
+    balance: str = "sets"
+    calibration: str = "none"
     seeds: tuple[int, ...] = (0, 101, 202, 303, 404)
     scratch: FinetuneRecipe = FinetuneRecipe(layer_decay=1.0)
     finetune: FinetuneRecipe = FinetuneRecipe()
@@ -210,7 +320,7 @@ class DownstreamConfig:
 
 @dataclass(frozen=True)
 class Profile:
-    """One complete set of sizes and schedules."""
+    """One complete set of sizes and schedules. The recipe of a pre-training objective has the objective's name."""
 
     name: str
     cohort: CohortConfig
@@ -221,6 +331,11 @@ class Profile:
     cmr_encoder: CmrEncoderConfig = CmrEncoderConfig()
     mdm: MdmRecipe = MdmRecipe()
     mmcl: MmclRecipe = MmclRecipe()
+    simclr: SimclrRecipe = SimclrRecipe()
+    byol: ByolRecipe = ByolRecipe()
+    barlow_twins: BarlowTwinsRecipe = BarlowTwinsRecipe()
+    clocs: ClocsRecipe = ClocsRecipe()
+    cmr_simclr: CmrSimclrRecipe = CmrSimclrRecipe()
     downstream: DownstreamConfig = DownstreamConfig()
     localisation_subjects: int = 1000
 
@@ -236,7 +351,8 @@ class Preset:
     over both classes. `tile_crops`: evaluate on all crops that tile the record, not its first window.
     `positive_rescale`: fold the rescaling factor to its absolute value, so that no record is inverted.
     `norm_local_tokens`: tokens pass `fc_norm` before localisation. `whole_icd_list`: CAD counts I24.9 and I25.0, which
-    a missing comma lost. `strict_stopping`: early stopping counts any improvement, not only one of 0.25 or more.
+    a missing comma lost. `strict_stopping`: early stopping counts every epoch that does not improve, not only those
+    that are more than 0.25 below the best.
     `crop_in_evaluation`: the CMR encoder is evaluated on the heart crop it was trained on, not on the whole frame.
     `interpolate_both_axes`: position embeddings are resampled over leads and time, not over time alone.
     `centre_crop`: centre the heart crop on the heart that is found, not on a fixed place.

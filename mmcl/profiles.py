@@ -6,9 +6,13 @@ The same code runs for all of them; nothing but numbers differs. `paper` has the
 from __future__ import annotations
 
 from mmcl.config import (
+    BarlowTwinsRecipe,
+    ByolRecipe,
+    ClocsRecipe,
     CmrAugmentation,
     CmrConfig,
     CmrEncoderConfig,
+    CmrSimclrRecipe,
     CohortConfig,
     DecoderConfig,
     DownstreamConfig,
@@ -19,6 +23,7 @@ from mmcl.config import (
     MdmRecipe,
     MmclRecipe,
     Profile,
+    SimclrRecipe,
     look_up,
 )
 
@@ -31,6 +36,10 @@ _GENTLE_CMR = CmrAugmentation(
 """Augmentation of the short schedules. Under the published one, contrastive training on 2,000 pairs stayed at ln(batch)
 for 680 steps; under this it leaves it within 150 (seen on validation pairs). No flip: a heart is not its mirror image.
 """
+
+# The other objectives have the schedule and the heads of MMCL in the same profile.
+_SMOKE = {"epochs": 3, "warmup": 1, "batch": 16, "learning_rate": 5e-4, "hidden": 64, "projection": 32}
+_DEMO = {"epochs": 20, "warmup": 2, "batch": 64, "learning_rate": 5e-4, "hidden": 256, "projection": 64}
 
 PROFILES = {
     "smoke": Profile(
@@ -52,11 +61,17 @@ PROFILES = {
             ecg_augmentation=_GENTLE_ECG,
             cmr_augmentation=_GENTLE_CMR,
         ),
+        simclr=SimclrRecipe(**_SMOKE, augmentation=_GENTLE_ECG),
+        byol=ByolRecipe(**_SMOKE, augmentation=_GENTLE_ECG),
+        barlow_twins=BarlowTwinsRecipe(**_SMOKE, augmentation=_GENTLE_ECG),
+        clocs=ClocsRecipe(**_SMOKE, augmentation=_GENTLE_ECG),
+        cmr_simclr=CmrSimclrRecipe(**_SMOKE, augmentation=_GENTLE_CMR),
         downstream=DownstreamConfig(
-            few_labels=24,
+            few_labels=(24,),
+            balance="weights",
             seeds=(0,),
-            scratch=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3, layer_decay=1.0),
-            finetune=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rate=1e-3),
+            scratch=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rates=(1e-3,), layer_decay=1.0),
+            finetune=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rates=(1e-3,)),
             bootstrap=100,
         ),
         localisation_subjects=32,
@@ -80,7 +95,14 @@ PROFILES = {
             ecg_augmentation=_GENTLE_ECG,
             cmr_augmentation=_GENTLE_CMR,
         ),
+        simclr=SimclrRecipe(**_DEMO, augmentation=_GENTLE_ECG),
+        byol=ByolRecipe(**_DEMO, augmentation=_GENTLE_ECG),
+        barlow_twins=BarlowTwinsRecipe(**_DEMO, augmentation=_GENTLE_ECG),
+        clocs=ClocsRecipe(**_DEMO, augmentation=_GENTLE_ECG),
+        cmr_simclr=CmrSimclrRecipe(**_DEMO, augmentation=_GENTLE_CMR),
         downstream=DownstreamConfig(
+            few_labels=(200,),
+            balance="weights",
             seeds=(0,),
             # Chosen on validation subjects: attention pooling and larger batches learnt less in so few steps.
             scratch=FinetuneRecipe(
@@ -89,7 +111,7 @@ PROFILES = {
                 patience=3,
                 min_steps=200,
                 batch=16,
-                learning_rate=5e-4,
+                learning_rates=(5e-4,),
                 layer_decay=1.0,
                 drop_path=0.0,
                 pooling="mean",
@@ -101,7 +123,7 @@ PROFILES = {
                 patience=3,
                 min_steps=200,
                 batch=16,
-                learning_rate=1e-3,
+                learning_rates=(1e-3,),
                 drop_path=0.0,
                 pooling="mean",
                 augmentation=_GENTLE_ECG,

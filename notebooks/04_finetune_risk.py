@@ -2,8 +2,9 @@
 # # 04 Predict disease risk
 #
 # The paper's first claim: pre-trained with MMCL, the ECG alone predicts coronary artery disease (CAD), atrial
-# fibrillation (AF) and diabetes (DM) better, most of all from few labels. Every encoder is probed (frozen) and
-# fine-tuned, with few labels and with all, beside references that use no encoder.
+# fibrillation (AF) and diabetes (DM) better, most of all from few labels. Every encoder is probed (frozen; by
+# a linear model and by nearest neighbours) and fine-tuned, with few labels and with all, beside references that use no
+# encoder.
 #
 # - **Reads** `store/`, `checkpoints/`.
 # - **Writes** `predictions/risk/`; `results/04_finetune_risk.json`; figures `risk_auroc`, `risk_labels`, `risk_roc`.
@@ -26,10 +27,11 @@ profile = "demo"
 cohort = "simulated"
 seed = 0
 device = "auto"
+preset = "corrected"
 
 # %%
-setting = open_setting(profile, cohort, seed, device)
-few = str(setting.profile.downstream.few_labels)
+setting = open_setting(profile, cohort, seed, device, preset)
+few = str(setting.profile.downstream.few_labels[0])
 report(setting.device)
 
 # %%
@@ -47,11 +49,19 @@ arms = list(plain["arm"].unique())
 auroc = plain[plain["metric"] == "AUROC"]
 probed = auroc[auroc["mode"].isin(["probe", ""])]
 tuned = auroc[auroc["mode"] == "finetune"]
+near = auroc[auroc["mode"] == "knn"]
 probed_arms, tuned_arms = list(probed["arm"].unique()), list(tuned["arm"].unique())
 pivot(probed[probed["labels"] == "all"], probed_arms, DISEASES, digits=3)
 
 # %%
 pivot(tuned[tuned["labels"] == "all"], tuned_arms, DISEASES, digits=3)
+
+# %% [markdown]
+# ## The same by nearest neighbours
+# The weighted share of cases among the nearest training subjects, all labels; their number is chosen on validation.
+
+# %%
+pivot(near[near["labels"] == "all"], list(near["arm"].unique()), DISEASES, digits=3)
 
 # %% [markdown]
 # ## AUROC with few labels
@@ -63,12 +73,22 @@ pivot(probed[probed["labels"] == few], probed_arms, DISEASES, digits=3)
 pivot(tuned[tuned["labels"] == few], tuned_arms, DISEASES, digits=3)
 
 # %%
-figure = draw_results(auroc[auroc["labels"] == "all"], DISEASES, "AUROC", f"{setting.footer}, all labels")
-show(figure, setting.run.figures / "risk_auroc", auroc[auroc["labels"] == "all"])
+drawn = auroc[(auroc["labels"] == "all") & (auroc["mode"] != "knn")]
+figure = draw_results(drawn, DISEASES, "AUROC", f"{setting.footer}, all labels")
+show(figure, setting.run.figures / "risk_auroc", drawn)
 
 # %%
 figure = draw_label_efficiency(plain, DISEASES, "AUROC", f"{setting.footer}, linear probes")
 show(figure, setting.run.figures / "risk_labels", probed)
+
+# %% [markdown]
+# ## Are the probabilities right? CAD, all labels
+# A slope of 1 and an intercept of 0 are best: a slope below 1 says that probabilities are too extreme, an intercept
+# below 0 that they are too high. ECE is the expected calibration error.
+
+# %%
+calibrated = plain[(plain["target"] == "CAD") & (plain["labels"] == "all") & plain["mode"].isin(["probe", ""])]
+pivot(calibrated, probed_arms, ["Brier", "ECE", "calibration slope", "calibration intercept"], column="metric")
 
 # %% [markdown]
 # ## Beyond age, sex and body size

@@ -26,10 +26,11 @@ profile = "demo"
 cohort = "simulated"
 seed = 0
 device = "auto"
+preset = "corrected"
 
 # %%
-setting = open_setting(profile, cohort, seed, device)
-few = str(setting.profile.downstream.few_labels)
+setting = open_setting(profile, cohort, seed, device, preset)
+few = str(setting.profile.downstream.few_labels[0])
 groups = [f"{group} mean" for group in GROUPS]
 report(setting.device)
 
@@ -48,11 +49,19 @@ arms = list(plain["arm"].unique())
 r2 = plain[plain["metric"] == "R2"]
 probed = r2[r2["mode"].isin(["probe", ""])]
 tuned = r2[r2["mode"] == "finetune"]
+near = r2[r2["mode"] == "knn"]
 probed_arms, tuned_arms = list(probed["arm"].unique()), list(tuned["arm"].unique())
 pivot(probed[probed["labels"] == "all"], probed_arms, groups, digits=3)
 
 # %%
 pivot(tuned[tuned["labels"] == "all"], tuned_arms, groups, digits=3)
+
+# %% [markdown]
+# ## The same by nearest neighbours
+# The weighted mean of the nearest training subjects, all labels; their number is chosen on validation.
+
+# %%
+pivot(near[near["labels"] == "all"], list(near["arm"].unique()), groups, digits=3)
 
 # %% [markdown]
 # ## R2 by group, few labels
@@ -70,8 +79,9 @@ pivot(tuned[tuned["labels"] == few], tuned_arms, groups, digits=3)
 pivot(probed[probed["labels"] == "all"], probed_arms, GROUPS["LV"])
 
 # %%
-figure = draw_results(r2[r2["labels"] == "all"], groups, "R2", f"{setting.footer}, all labels")
-show(figure, setting.run.figures / "phenotype_r2", r2[r2["labels"] == "all"])
+drawn = r2[(r2["labels"] == "all") & (r2["mode"] != "knn")]
+figure = draw_results(drawn, groups, "R2", f"{setting.footer}, all labels")
+show(figure, setting.run.figures / "phenotype_r2", drawn)
 
 # %%
 figure = draw_label_efficiency(plain, groups, "R2", f"{setting.footer}, linear probes")

@@ -25,10 +25,11 @@ profile = "demo"
 cohort = "simulated"
 seed = 0
 device = "auto"
+preset = "corrected"
 
 # %%
-setting = open_setting(profile, cohort, seed, device)
-few = str(setting.profile.downstream.few_labels)
+setting = open_setting(profile, cohort, seed, device, preset)
+few = str(setting.profile.downstream.few_labels[0])
 groups = [f"{group} mean" for group in GROUPS]
 report(setting.device)
 
@@ -46,7 +47,9 @@ cohort_results["counts"]["summary"], cohort_results["splits"]
 plain_risk, plain_phenotypes = risk[risk["reference"] == ""], phenotypes[phenotypes["reference"] == ""]
 auroc = plain_risk[plain_risk["metric"] == "AUROC"]
 r2 = plain_phenotypes[plain_phenotypes["metric"] == "R2"]
-probed_auroc, probed_r2 = auroc[auroc["mode"] != "finetune"], r2[r2["mode"] != "finetune"]
+linear = ["probe", ""]
+probed_auroc, probed_r2 = auroc[auroc["mode"].isin(linear)], r2[r2["mode"].isin(linear)]
+near_auroc, near_r2 = auroc[auroc["mode"] == "knn"], r2[r2["mode"] == "knn"]
 tuned_auroc, tuned_r2 = auroc[auroc["mode"] == "finetune"], r2[r2["mode"] == "finetune"]
 probed, tuned = list(probed_auroc["arm"].unique()), list(tuned_auroc["arm"].unique())
 probe_few = pivot(probed_auroc[probed_auroc["labels"] == few], probed, DISEASES).join(
@@ -62,6 +65,16 @@ probe_all = pivot(probed_auroc[probed_auroc["labels"] == "all"], probed, DISEASE
     pivot(probed_r2[probed_r2["labels"] == "all"], probed, groups)
 )
 probe_all
+
+# %% [markdown]
+# ## Nearest neighbours in frozen features, few labels
+
+# %%
+near = list(near_auroc["arm"].unique())
+near_few = pivot(near_auroc[near_auroc["labels"] == few], near, DISEASES).join(
+    pivot(near_r2[near_r2["labels"] == few], near, groups)
+)
+near_few
 
 # %% [markdown]
 # ## Fine-tuned, few labels
@@ -87,8 +100,8 @@ tuned_all
 # AUROC gained on demographics; partial R2.
 
 # %%
-gain = plain_risk[(plain_risk["metric"] == "AUROC gain") & (plain_risk["mode"] != "finetune")]
-partial = plain_phenotypes[(plain_phenotypes["metric"] == "partial R2") & (plain_phenotypes["mode"] != "finetune")]
+gain = plain_risk[(plain_risk["metric"] == "AUROC gain") & plain_risk["mode"].isin(linear)]
+partial = plain_phenotypes[(plain_phenotypes["metric"] == "partial R2") & plain_phenotypes["mode"].isin(linear)]
 adjusted_table = pivot(gain[gain["labels"] == few], probed, DISEASES).join(
     pivot(partial[partial["labels"] == few], probed, groups)
 )
@@ -111,6 +124,7 @@ show(figure, setting.run.figures / "summary_few_labels", drawn)
 
 # %%
 paired = phenotypes[(phenotypes["reference"] == "mdm") & (phenotypes["metric"] == "R2") & (phenotypes["labels"] == few)]
+paired = paired[paired["mode"] != "knn"]
 figure = draw_results(paired, groups, "R2", f"{setting.footer}, {few} labels")
 show(figure, setting.run.figures / "summary_differences", paired[paired["target"].isin(groups)])
 
@@ -139,6 +153,7 @@ results = {
     "seeds": {"pre-training": 1, "fine-tuning": len(setting.profile.downstream.seeds)},
     "probes, few labels": probe_few.to_dict("index"),
     "probes, all labels": probe_all.to_dict("index"),
+    "nearest neighbours, few labels": near_few.to_dict("index"),
     "fine-tuned, few labels": tuned_few.to_dict("index"),
     "fine-tuned, all labels": tuned_all.to_dict("index"),
     "adjusted probes, few labels": adjusted_table.to_dict("index"),

@@ -1,4 +1,4 @@
-"""Scores of predictions with missing labels: AUROC, AUPRC and Brier for diseases; Pearson r, R2 and MAE for phenotypes.
+"""Scores of predictions with missing labels: ranking and calibration of diseases; Pearson r, R2, MAE of phenotypes.
 
 All take `truth` and `score` of shape (n,) or (n, k) and return a float64 array of shape () or (k,), one value a column.
 A label is missing where `truth` is NaN: that subject is left out of that column. A column that cannot be scored (one
@@ -12,6 +12,13 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
+
+from mmcl.evaluation.calibration import cox, log_odds
+
+AUPRC, AUPRC_OF_BOTH = "AUPRC", "AUPRC of both classes"
+"""Names of average precision: of the positive class, and in the published form."""
+
+ECE_BINS = 15
 
 MISSING = ("leave out", "zero")
 """What a missing phenotype counts as. "zero" is the published code: label *and* prediction are set to 0 and still
@@ -47,17 +54,61 @@ def auprc(truth: np.ndarray, score: np.ndarray, average: str = "positive") -> np
     return _by_column(one, *_classes(truth, score))
 
 
+def auprc_of_both(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The published form of `auprc`: the mean over both classes."""
+    return auprc(truth, score, average="both classes")
+
+
 def brier(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Mean squared difference of a probability and the label; 0 is best, prevalence (1 - prevalence) is uninformed."""
-    truth, score = _classes(truth, score)
-    given = score[np.isfinite(truth)]
-    if given.size and (given.min() < 0 or given.max() > 1):
-        raise ValueError(f"scores span {given.min():.3g} to {given.max():.3g}; the Brier score needs probabilities")
+    truth, score = probabilities(truth, score)
 
     def one(labels: np.ndarray, scores: np.ndarray) -> float:
         return sklearn_metrics.brier_score_loss(labels, scores, pos_label=1) if labels.size else np.nan
 
     return _by_column(one, truth, score)
+
+
+def ece(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Expected calibration error (Guo et al. 2017), 0 to 1: mean over subjects of |share of cases - mean probability|
+    in their bin, of ECE_BINS of equal width.
+    """
+
+    def one(labels: np.ndarray, scores: np.ndarray) -> float:
+        if not labels.size:
+            return np.nan
+        summed = np.bincount(bins(scores), labels - scores, minlength=ECE_BINS)
+        return np.abs(summed).sum() / labels.size
+
+    return _by_column(one, *probabilities(truth, score))
+
+
+def bins(score: np.ndarray) -> np.ndarray:
+    """Number of the bin, 0 to ECE_BINS - 1, of each probability."""
+    return np.minimum((score * ECE_BINS).astype(int), ECE_BINS - 1)
+
+
+def calibration_slope(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Slope of a logistic regression of the label on the log odds of its probability (Cox 1958).
+
+    1 is best; below 1 the probabilities are too extreme. NaN where the score separates the classes.
+    """
+
+    def one(labels: np.ndarray, scores: np.ndarray) -> float:
+        return cox(labels, log_odds(scores), np.ones((1, labels.size)))[1][0] if _both_classes(labels) else np.nan
+
+    return _by_column(one, *probabilities(truth, score))
+
+
+def calibration_intercept(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Calibration in the large: log odds to be added to every probability. 0 is best; below 0 they are too high."""
+
+    def one(labels: np.ndarray, scores: np.ndarray) -> float:
+        if not _both_classes(labels):
+            return np.nan
+        return cox(labels, log_odds(scores), np.ones((1, labels.size)), slope=False)[0][0]
+
+    return _by_column(one, *probabilities(truth, score))
 
 
 def pearson_r(truth: np.ndarray, score: np.ndarray, missing: str = "leave out") -> np.ndarray:
@@ -93,15 +144,19 @@ def mae(truth: np.ndarray, score: np.ndarray, missing: str = "leave out") -> np.
 
 METRICS: dict[str, Callable[..., np.ndarray]] = {
     "AUROC": auroc,
-    "AUPRC": auprc,
+    AUPRC: auprc,
+    AUPRC_OF_BOTH: auprc_of_both,
     "Brier": brier,
+    "ECE": ece,
+    "calibration slope": calibration_slope,
+    "calibration intercept": calibration_intercept,
     "r": pearson_r,
     "R2": r2,
     "MAE": mae,
 }
 """Every metric by the name that tables and figures use."""
 
-DISEASE_METRICS = ("AUROC", "AUPRC", "Brier")
+DISEASE_METRICS = ("AUROC", AUPRC, AUPRC_OF_BOTH, "Brier", "ECE", "calibration slope", "calibration intercept")
 PHENOTYPE_METRICS = ("r", "R2", "MAE")
 
 
@@ -113,6 +168,15 @@ def paired_arrays(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
     lacking = np.isfinite(truth) & ~np.isfinite(score)
     if lacking.any():
         raise ValueError(f"{lacking.sum()} labels have a score that is not finite, first at {np.argwhere(lacking)[0]}")
+    return truth, score
+
+
+def probabilities(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64; ValueError unless labels are 0, 1 or NaN and every score of a label is a probability."""
+    truth, score = _classes(truth, score)
+    given = score[np.isfinite(truth)]
+    if given.size and (given.min() < 0 or given.max() > 1):
+        raise ValueError(f"scores span {given.min():.3g} to {given.max():.3g}; calibration needs probabilities")
     return truth, score
 
 

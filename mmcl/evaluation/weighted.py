@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmcl.evaluation.metrics import paired_arrays
+from mmcl.evaluation.calibration import cox, log_odds
+from mmcl.evaluation.metrics import AUPRC, AUPRC_OF_BOTH, ECE_BINS, bins, paired_arrays, probabilities
 
 
 def weighted_auroc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -42,6 +43,36 @@ def weighted_auprc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) ->
         return (hits * precision).sum(axis=1) / hits.sum(axis=1)
 
     return _by_column(one, truth, score, weights)
+
+
+def weighted_auprc_of_both(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of the average precision of the cases and, under the reversed score, of the controls."""
+    return (weighted_auprc(truth, score, weights) + weighted_auprc(1 - truth, -score, weights)) / 2
+
+
+def weighted_ece(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted differences of label and probability, summed by bin, in absolute value, over the sum of weights."""
+    truth, score = probabilities(truth, score)
+    columns = []
+    for labels, scores in zip(truth.T, score.T, strict=True):
+        given = np.isfinite(labels)
+        inside = np.eye(ECE_BINS)[bins(scores[given])]
+        summed = weights[:, given] @ (inside * (labels - scores)[given, None])
+        with np.errstate(invalid="ignore"):
+            columns.append(np.abs(summed).sum(axis=1) / weights[:, given].sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def weighted_calibration_slope(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Slope of the weighted logistic regression of the label on the log odds."""
+    return _by_column(lambda labels, p, w: cox(labels, log_odds(p), w)[1], *probabilities(truth, score), weights)
+
+
+def weighted_calibration_intercept(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Intercept of the same with a slope of 1."""
+    return _by_column(
+        lambda labels, p, w: cox(labels, log_odds(p), w, slope=False)[0], *probabilities(truth, score), weights
+    )
 
 
 def weighted_brier(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -79,8 +110,12 @@ def weighted_pearson_r(truth: np.ndarray, score: np.ndarray, weights: np.ndarray
 
 WEIGHTED_METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
     "AUROC": weighted_auroc,
-    "AUPRC": weighted_auprc,
+    AUPRC: weighted_auprc,
+    AUPRC_OF_BOTH: weighted_auprc_of_both,
     "Brier": weighted_brier,
+    "ECE": weighted_ece,
+    "calibration slope": weighted_calibration_slope,
+    "calibration intercept": weighted_calibration_intercept,
     "r": weighted_pearson_r,
     "R2": weighted_r2,
     "MAE": weighted_mae,

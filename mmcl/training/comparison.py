@@ -7,23 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mmcl.config import Preset
 from mmcl.data.store import Store
 from mmcl.evaluation.adjusted import adjusted_diseases, adjusted_phenotypes
-from mmcl.evaluation.metrics import DISEASE_METRICS, PHENOTYPE_METRICS
+from mmcl.evaluation.metrics import AUPRC, AUPRC_OF_BOTH, DISEASE_METRICS, PHENOTYPE_METRICS
 from mmcl.evaluation.predictions import Predictions
 from mmcl.evaluation.references import demographic_features, fill_missing
 from mmcl.evaluation.tables import compare_predictions, score_predictions
 from mmcl.paths import Run
 from mmcl.setting import Setting
 from mmcl.training.finetuning import finetune
-from mmcl.training.pretraining import ARMS
-from mmcl.training.probing import REFERENCES, probe, reference
+from mmcl.training.probing import PROBES, REFERENCES, probe, reference
 from mmcl.training.tasks import Outcome, open_task
 
-PROBED = ("random", *ARMS, "cmr")
+COMPARED = ("mdm", "mmcl", "mdm+mmcl")
+"""Pre-training arms that are trained and compared unasked; the other arms are trained on request."""
+
+PROBED = ("random", *COMPARED, "cmr")
 """Encoders whose frozen features are probed: `random` weights, the pre-training arms, the contrastive CMR encoder."""
 
-TUNED = ("scratch", *ARMS, "cmr")
+TUNED = ("scratch", *COMPARED, "cmr")
 """Encoders trained on the labels: `scratch` and `cmr` from random weights, the others from pre-trained ones."""
 
 METHOD = "mdm+mmcl"
@@ -32,7 +35,7 @@ METHOD = "mdm+mmcl"
 
 @dataclass(frozen=True)
 class Entry:
-    """One predictor: its outcomes by training seed. `mode` is "probe", "finetune" or, for a reference, ""."""
+    """One predictor: its outcomes by training seed. `mode` is "probe", "knn", "finetune" or, for a reference, ""."""
 
     arm: str
     mode: str
@@ -47,17 +50,18 @@ def compare(task: str, setting: Setting) -> list[Entry]:
     """All predictors of `task`, trained or fitted now unless they are finished."""
     run, downstream = setting.run, setting.profile.downstream
     entries = []
-    for few in (downstream.few_labels, None):
+    for few in (*downstream.few_labels, None):
         labels = str(few or "all")
-        for arm in PROBED:
-            entries.append(Entry(arm, "probe", labels, {run.seed: probe(arm, task, few, setting)}))
+        for mode in PROBES:
+            for arm in PROBED:
+                entries.append(Entry(arm, mode, labels, {run.seed: probe(arm, task, few, setting, mode)}))
         for arm in TUNED:
             tuned = {seed: finetune(arm, task, few, seed, setting) for seed in downstream.seeds}
             entries.append(Entry(arm, "finetune", labels, tuned))
         for name, modes in REFERENCES.items():
             for mode in modes:
                 arm = name if mode == "linear" else f"{name}, {mode}"
-                entries.append(Entry(arm, "", labels, {run.seed: reference(name, mode, task, few, run)}))
+                entries.append(Entry(arm, "", labels, {run.seed: reference(name, mode, task, few, setting)}))
     return entries
 
 
@@ -66,27 +70,51 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
 
     Adjusted rows are beyond age, sex and body size: metrics "partial R2" and "partial r" of a phenotype, "AUROC gain"
     of a disease. Rows with a `reference` hold METHOD less that arm in the same mode with the same labels; `scratch` is
-    the exception, supervised training standing against the probe of METHOD too.
+    the exception, supervised training standing against the probes of METHOD too. Plain and paired rows of the preset
+    `paper` are the published scores (see `reported_metrics`, `published_missing`); adjusted ones always leave missing
+    labels out.
     """
     run = setting.run
-    metrics = DISEASE_METRICS if task == "risk" else PHENOTYPE_METRICS
+    metrics = reported_metrics(task, setting.preset)
+
+    def tested(entry: Entry) -> dict[int, Predictions]:
+        loaded = entry.load("test")
+        if task == "risk" or setting.preset.mask_missing:
+            return loaded
+        return {seed: published_missing(predictions) for seed, predictions in loaded.items()}
+
     tables = []
     for number, entry in enumerate(entries):
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
         random = np.random.default_rng([run.seed, number])
         resamples = setting.profile.downstream.bootstrap
-        tables.append(score_predictions(entry.load("test"), metrics, resamples, random, **names))
+        tables.append(score_predictions(tested(entry), metrics, resamples, random, **names))
         tables.append(_adjusted(entry, task, run, resamples, random, names))
         if entry.arm == METHOD:
             for other in entries:
                 if other.labels == entry.labels and other.arm != METHOD and _comparable(entry.mode, other):
                     tables.append(
                         compare_predictions(
-                            entry.load("test"), other.load("test"), metrics[:2], resamples, random,
+                            tested(entry), tested(other), metrics[:2], resamples, random,
                             reference=other.arm, **names,
                         )
                     )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
+
+
+def reported_metrics(task: str, preset: Preset) -> tuple[str, ...]:
+    """Metrics of a task's table, the two that are compared first; without `positive_auprc` that of both classes."""
+    if task != "risk":
+        return PHENOTYPE_METRICS
+    left_out = AUPRC_OF_BOTH if preset.positive_auprc else AUPRC
+    return tuple(metric for metric in DISEASE_METRICS if metric != left_out)
+
+
+def published_missing(predictions: Predictions) -> Predictions:
+    """The published form of missing phenotypes: label and prediction are 0, and counted (method section 11)."""
+    missing = np.isnan(predictions.truth)
+    truth, score = (np.where(missing, 0.0, values) for values in (predictions.truth, predictions.score))
+    return Predictions(predictions.subject, predictions.names, truth, score)
 
 
 def _comparable(mode: str, other: Entry) -> bool:

@@ -1,9 +1,9 @@
-"""Predictors fitted on fixed features: linear probes of frozen encoders, and the references without one.
+"""Predictors fitted on fixed features: probes of frozen encoders, and the references without one.
 
-References: `demographics` (age, sex, height, weight, body surface area) and `ecg features` (classical measurements
-of the ECG), each linear and,
-for the latter, by gradient boosting too. All see the same subjects as the encoders and choose their penalty on
-validation.
+Probes are linear or by nearest neighbours. References: `demographics` (age, sex, height, weight, body surface area) and
+`ecg features` (classical measurements of the ECG), each linear and, for the latter, by gradient boosting too. All see
+the same subjects as the encoders and choose their penalty, or number of neighbours, on validation. A target without
+usable labels is predicted by what is expected without a model.
 """
 
 from __future__ import annotations
@@ -12,36 +12,44 @@ import numpy as np
 
 from mmcl.config import fingerprint
 from mmcl.data.store import Store
+from mmcl.evaluation.calibration import at_prevalence
+from mmcl.evaluation.neighbours import neighbour_scores
 from mmcl.evaluation.probe import LinearProbe, fit_logistic, fit_ridge
 from mmcl.evaluation.references import boosted_scores, demographic_features, fill_missing
 from mmcl.paths import Run
 from mmcl.provenance import code_fingerprint
 from mmcl.setting import Setting
 from mmcl.training.features import stored_features
-from mmcl.training.tasks import Outcome, Task, open_task
+from mmcl.training.tasks import Fitted, Outcome, Task, column_means, open_task
 
 REFERENCES = {"demographics": ("linear",), "ecg features": ("linear", "boosted")}
 """Reference -> modes it is fitted in."""
 
 
-def probe(arm: str, task: str, few: int | None, setting: Setting) -> Outcome:
-    """Predictions of a linear probe on the frozen features of an arm (`random`: random weights; `cmr`: CMR
-    encoder).
+PROBES = ("probe", "knn")
+"""Modes of probing frozen features: linear, and k nearest neighbours."""
+
+
+def probe(arm: str, task: str, few: float | None, setting: Setting, mode: str = "probe") -> Outcome:
+    """Predictions of a probe, `mode` as in PROBES, on the frozen features of an arm (`random`: random weights; `cmr`:
+    CMR encoder).
     """
-    return _fit(arm, "probe", stored_features(arm, setting), task, few, setting.run)
+    if mode not in PROBES:
+        raise ValueError(f"unknown probe {mode!r}; expected one of {', '.join(PROBES)}")
+    return _fit(arm, mode, stored_features(arm, setting), task, few, setting)
 
 
-def reference(name: str, mode: str, task: str, few: int | None, run: Run) -> Outcome:
+def reference(name: str, mode: str, task: str, few: float | None, setting: Setting) -> Outcome:
     """Predictions of a reference: `name` and `mode` as in REFERENCES."""
     if mode not in REFERENCES.get(name, ()):
         raise ValueError(f"no reference {name!r} in mode {mode!r}; expected one of {REFERENCES}")
-    subjects = Store.open(run.store).subjects
+    subjects = Store.open(setting.run.store).subjects
     if name == "demographics":
         features = demographic_features(subjects).to_numpy(dtype=np.float64)
     else:
         columns = [column for column in subjects if column.startswith("ecg_")]
         features = subjects[columns].to_numpy(dtype=np.float64)
-    return _fit(name, mode, features, task, few, run)
+    return _fit(name, mode, features, task, few, setting)
 
 
 def fitted_probe(arm: str, task: str, run: Run) -> LinearProbe:
@@ -49,34 +57,45 @@ def fitted_probe(arm: str, task: str, run: Run) -> LinearProbe:
     return LinearProbe.load(_probe_path(Outcome(run.predictions / task, arm, "probe", "all", run.seed), run, task))
 
 
-def _fit(arm: str, mode: str, features: np.ndarray, task: str, few: int | None, run: Run) -> Outcome:
-    labelled = open_task(task, Store.open(run.store), few, run.seed)
+def _fit(arm: str, mode: str, features: np.ndarray, task: str, few: float | None, setting: Setting) -> Outcome:
+    run, downstream = setting.run, setting.profile.downstream
+    labelled = open_task(task, Store.open(run.store), few, run.seed, downstream.balance)
     outcome = Outcome(run.predictions / task, arm, mode, str(few or "all"), run.seed)
-    code = code_fingerprint("mmcl.training.probing")
     mark = fingerprint(
         arm,
         mode,
         task,
         few,
         run.seed,
-        code,
+        downstream.balance,
+        downstream.calibration,
+        code_fingerprint("mmcl.training.probing"),
         float(np.nansum(features)),
         features.shape,
         labelled.store.meta["checksums"],
     )
-    compute = _boosted if mode == "boosted" else _linear
-    return outcome.once(mark, labelled, lambda: compute(features, labelled, outcome, run))
+    compute = {"boosted": _boosted, "knn": _neighbours}.get(mode, _linear)
+    return outcome.once(mark, labelled, lambda: compute(features, labelled, outcome, run), downstream.calibration)
 
 
-def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> Fitted:
     train, validation, test = fill_missing(*(features[rows] for rows in (task.train, task.validation, task.test)))
-    fit = fit_logistic if task.is_risk else fit_ridge
-    fitted = fit(train, task.labels[task.train], validation, task.labels[task.validation], task.targets)
+    known = task.labels[task.train], validation, task.labels[task.validation], task.targets
+    fitted = fit_logistic(train, *known, prevalence=task.expected) if task.is_risk else fit_ridge(train, *known)
     fitted.save(_probe_path(outcome, run, task.name))
-    return fitted.predict(validation), fitted.predict(test)
+    choices = {"penalty": dict(zip(task.targets, fitted.penalty, strict=True))}
+    return Fitted(*(_complete(fitted.predict(x), task) for x in (validation, test)), choices)
 
 
-def _boosted(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _neighbours(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> Fitted:
+    train, validation, test = (features[rows] for rows in (task.train, task.validation, task.test))
+    kind, known = "disease" if task.is_risk else "phenotype", task.labels[task.train]
+    *scores, neighbours = neighbour_scores(kind, train, known, validation, task.labels[task.validation], test)
+    choices = {"neighbours": dict(zip(task.targets, neighbours, strict=True))}
+    return Fitted(*(_complete(_at_prevalence(score, task), task) for score in scores), choices)
+
+
+def _boosted(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> Fitted:
     held = np.concatenate([task.validation, task.test])
     score = boosted_scores(
         "disease" if task.is_risk else "phenotype",
@@ -87,9 +106,20 @@ def _boosted(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> tu
         features[held],
         seed=outcome.seed,
     )
-    # A target that could not be fitted is predicted by what is known without a model: nothing.
-    score = np.nan_to_num(score, nan=0.0)
-    return score[: len(task.validation)], score[len(task.validation) :]
+    score = _complete(_at_prevalence(score, task), task)
+    return Fitted(score[: len(task.validation)], score[len(task.validation) :])
+
+
+def _at_prevalence(score: np.ndarray, task: Task) -> np.ndarray:
+    """Scores learnt from balanced sets refer to these; others stay as they are."""
+    if not task.is_risk or task.balance != "sets":
+        return score
+    return at_prevalence(score, column_means(task.labels[task.train]), task.expected)
+
+
+def _complete(score: np.ndarray, task: Task) -> np.ndarray:
+    """`score` (n, targets) with what is expected of anybody in place of NaN."""
+    return np.where(np.isfinite(score), score, task.expected)
 
 
 def _probe_path(outcome: Outcome, run: Run, task: str):

@@ -11,9 +11,10 @@ from mmcl.training.comparison import METHOD, PROBED, TUNED, compare, score
 def test_every_cell_is_there_and_differences_are_of_the_plain_scores(smoke_run):
     setting = open_setting("smoke", device="cpu")
     entries = compare("phenotypes", setting)
-    few = str(setting.profile.downstream.few_labels)
+    few = str(setting.profile.downstream.few_labels[0])
     cells = {(entry.arm, entry.mode, entry.labels) for entry in entries}
     assert cells >= {(arm, "probe", n) for arm in PROBED for n in (few, "all")}
+    assert cells >= {(arm, "knn", n) for arm in PROBED for n in (few, "all")}
     assert cells >= {(arm, "finetune", n) for arm in TUNED for n in (few, "all")}
     assert ("demographics", "", "all") in cells
 

@@ -97,7 +97,7 @@ def test_a_probe_can_be_used_again(setting, store):
     np.testing.assert_allclose(outcome.load().score, again, rtol=1e-6)
 
 
-def test_demographics_are_a_reference(smoke_run):
-    assert reference("demographics", "linear", "risk", None, smoke_run).load().score.shape == (8, 3)
+def test_demographics_are_a_reference(setting):
+    assert reference("demographics", "linear", "risk", None, setting).load().score.shape == (8, 3)
     with pytest.raises(ValueError, match="no reference 'demographics' in mode 'boosted'"):
-        reference("demographics", "boosted", "risk", None, smoke_run)
+        reference("demographics", "boosted", "risk", None, setting)
