@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from mmcl.losses.gather import at_least_single, gather
+from mmcl.losses.gather import at_least_single, gather, without_autocast
 
 EPSILON = 1e-5
 """Added to a feature's variance inside the root."""
 
 
+@without_autocast
 def barlow_twins_loss(one: torch.Tensor, other: torch.Tensor, redundancy: float = 5e-3) -> torch.Tensor:
     """Sum of (1 - C_kk)^2 + `redundancy` times that of C_kl^2, C the correlation of features over the batch; a scalar.
 

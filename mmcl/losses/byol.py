@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single
+from mmcl.losses.gather import at_least_single, without_autocast
 
 
+@without_autocast
 def byol_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean squared distance of directions, 2 - 2 cos, in [0, 4]; both (batch, width), a scalar.
 

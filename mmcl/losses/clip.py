@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, gather
+from mmcl.losses.gather import at_least_single, gather, without_autocast
 
 
 def logits(rows: torch.Tensor, columns: torch.Tensor, temperature: float | torch.Tensor) -> torch.Tensor:
@@ -23,6 +23,7 @@ def labels(batch: int, device: torch.device) -> torch.Tensor:
     return torch.arange(batch, device=device)
 
 
+@without_autocast
 def clip_loss(
     cmr: torch.Tensor, ecg: torch.Tensor, temperature: float | torch.Tensor = 0.1, lambda_0: float = 0.5
 ) -> torch.Tensor:

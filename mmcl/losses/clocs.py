@@ -10,9 +10,10 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, gather
+from mmcl.losses.gather import at_least_single, gather, without_autocast
 
 
+@without_autocast
 def clocs_loss(views: torch.Tensor, patients: torch.Tensor | None = None, temperature: float = 0.1) -> torch.Tensor:
     """Mean over all pairs of views, both ways, of the contrastive loss between them; a scalar.
 

@@ -1,9 +1,12 @@
 """The batch of all processes: contrastive losses take their negatives, and Barlow Twins its statistics, from it.
 
-Losses are computed in single precision at least, whatever the precision of the projections.
+Losses are computed in single precision at least, whatever the precision of the projections, under autocast too.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import torch
 import torch.distributed as distributed
@@ -37,6 +40,18 @@ def gather(x: torch.Tensor) -> torch.Tensor:
     if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
         return _Gather.apply(x)
     return x
+
+
+def without_autocast(loss: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A loss whose matrix products autocast leaves alone: halves would overflow at small temperatures."""
+
+    @functools.wraps(loss)
+    def computed(*arguments, **keywords) -> torch.Tensor:
+        tensor = next(value for value in (*arguments, *keywords.values()) if torch.is_tensor(value))
+        with torch.autocast(tensor.device.type, enabled=False):
+            return loss(*arguments, **keywords)
+
+    return computed
 
 
 def at_least_single(x: torch.Tensor) -> torch.Tensor:

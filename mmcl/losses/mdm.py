@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from mmcl.losses.gather import at_least_single, without_autocast
+
 MSE_EPSILON = 1e-5
 """Added to the number of elements under the squared error."""
 
@@ -21,6 +23,11 @@ def normalise_patches(patches: torch.Tensor) -> torch.Tensor:
     """Each patch to mean 0 and unbiased variance 1: (..., patch) -> (..., patch)."""
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return (patches - mean) / (variance + PATCH_EPSILON).sqrt()
+
+
+def reconstruction_target(ecg: torch.Tensor, patch: int, per_patch: bool = False) -> torch.Tensor:
+    """What is to be rebuilt of `ecg` (batch, leads, time): itself or, with `per_patch`, its standardised patches."""
+    return normalise_patches(ecg.unflatten(-1, (-1, patch))).flatten(-2) if per_patch else ecg
 
 
 def squared_error(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -59,6 +66,7 @@ def cross_correlation(
     return (correlation * used).sum() / used.sum().clamp(min=1)
 
 
+@without_autocast
 def mdm_loss(
     ecg: torch.Tensor,
     prediction: torch.Tensor,
@@ -76,9 +84,8 @@ def mdm_loss(
         raise ValueError(f"prediction {tuple(prediction.shape)} does not cover the ECG {tuple(ecg.shape)}")
     if not 0.0 <= ncc_weight <= 1.0:
         raise ValueError(f"ncc_weight {ncc_weight}: expected 0 to 1")
-    target = ecg
-    if per_patch:
-        target = normalise_patches(ecg.reshape(prediction.shape)).reshape(ecg.shape)
+    ecg, prediction = at_least_single(ecg), at_least_single(prediction)
+    target = reconstruction_target(ecg, prediction.shape[-1], per_patch)
     weight = None if mask is None else mask[:, :, None].expand(prediction.shape).reshape(ecg.shape).to(ecg.dtype)
     prediction = prediction.reshape(ecg.shape)
     error = squared_error(prediction, target, weight)

@@ -8,9 +8,22 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, gather
+from mmcl.losses.gather import at_least_single, gather, without_autocast
 
 
+def view_logits(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cosine of each of the 2 batch views with every other over the temperature; -inf with itself. (2 n, 2 n)."""
+    views = F.normalize(at_least_single(torch.cat([one, other])), dim=1)
+    itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+    return (views @ views.T / temperature).masked_fill(itself, -torch.inf)
+
+
+def partners(batch: int, device: torch.device) -> torch.Tensor:
+    """Class of each row of `view_logits`, (2 batch,) int64: the other view of its sample."""
+    return torch.arange(2 * batch, device=device).roll(batch)
+
+
+@without_autocast
 def nt_xent_loss(one: torch.Tensor, other: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
     """NT-Xent of two views, each (batch, width), not normalised; a scalar.
 
@@ -22,10 +35,5 @@ def nt_xent_loss(one: torch.Tensor, other: torch.Tensor, temperature: float = 0.
         raise ValueError(f"views {tuple(one.shape)} and {tuple(other.shape)}: expected two equal (batch, width)")
     if not temperature > 0.0:
         raise ValueError(f"temperature {temperature}: expected a positive number")
-    views = F.normalize(at_least_single(torch.cat([gather(one), gather(other)])), dim=1)
-    count = len(views)
-    similarity = views @ views.T / temperature
-    itself = torch.eye(count, dtype=torch.bool, device=views.device)
-    similarity = similarity.masked_fill(itself, -torch.inf)
-    partner = torch.arange(count, device=views.device).roll(count // 2)
-    return F.cross_entropy(similarity, partner)
+    similarity = view_logits(gather(one), gather(other), temperature)
+    return F.cross_entropy(similarity, partners(len(similarity) // 2, similarity.device))

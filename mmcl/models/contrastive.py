@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -14,15 +16,24 @@ class ContrastiveModel(nn.Module):
     """ECG and CMR of one subject, each to one vector of a shared space.
 
     Modules are named as in the published checkpoints: `encoder_ecg`, `encoder_imaging`, `projection_head_ecg`,
-    `projection_head_imaging`.
+    `projection_head_imaging`. With a `temperature` the logarithm of that of the loss is a parameter, to be learnt.
     """
 
-    def __init__(self, ecg_encoder: EcgEncoder, cmr_encoder: CmrEncoder, hidden: int = 2048, projection: int = 128):
+    def __init__(
+        self,
+        ecg_encoder: EcgEncoder,
+        cmr_encoder: CmrEncoder,
+        hidden: int = 2048,
+        projection: int = 128,
+        temperature: float | None = None,
+    ):
         super().__init__()
         self.encoder_ecg = ecg_encoder
         self.encoder_imaging = cmr_encoder
         self.projection_head_ecg = ProjectionHead(ecg_encoder.width, hidden, projection)
         self.projection_head_imaging = ProjectionHead(cmr_encoder.width, hidden, projection)
+        learnt = None if temperature is None else nn.Parameter(torch.tensor(math.log(temperature)))
+        self.register_parameter("log_temperature", learnt)
 
     def project_ecg(self, ecg: torch.Tensor) -> torch.Tensor:
         """(batch, leads, window) -> (batch, projection), not normalised."""

@@ -66,6 +66,20 @@ class MaskedAutoencoder(nn.Module):
         for module in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
             module.apply(initialise)
 
+    def draw_mask(
+        self, ecg: torch.Tensor, noise: torch.Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of the kept tokens, (batch, kept) int64, and the mask, (batch, tokens; 1 = removed).
+
+        The tokens with the smallest `noise` (batch, tokens) are kept; without it, it is drawn from `generator` (on the
+        device of `ecg`; None for torch's own).
+        """
+        tokens = self.decoder_pos_embed.shape[1] - 1
+        if noise is None:
+            noise = torch.rand(len(ecg), tokens, device=ecg.device, generator=generator)
+        keep = noise.argsort(dim=1)[:, : self.kept]
+        return keep, torch.ones_like(noise).scatter_(1, keep, 0.0)
+
     def encode(self, ecg: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Tokens after the final norm, class token first, (batch, 1 + kept, width); `keep` as in `EcgEncoder.embed`."""
         x = self.encoder.embed(self.encoder.patches(ecg), keep)
@@ -87,15 +101,7 @@ class MaskedAutoencoder(nn.Module):
     def forward(
         self, ecg: torch.Tensor, noise: torch.Tensor | None = None, generator: torch.Generator | None = None
     ) -> Reconstruction:
-        """Reconstruct `ecg` (batch, leads, window) from a random subset of its tokens.
-
-        The tokens with the smallest `noise` (batch, tokens) are kept; without it, it is drawn from `generator` (on the
-        device of `ecg`; None for torch's own).
-        """
-        tokens = self.decoder_pos_embed.shape[1] - 1
-        if noise is None:
-            noise = torch.rand(len(ecg), tokens, device=ecg.device, generator=generator)
-        keep = noise.argsort(dim=1)[:, : self.kept]
-        mask = torch.ones_like(noise).scatter_(1, keep, 0.0)
+        """Reconstruct `ecg` (batch, leads, window) from a random subset of its tokens, that of `draw_mask`."""
+        keep, mask = self.draw_mask(ecg, noise, generator)
         latent = self.encode(ecg, keep)
         return Reconstruction(self.decode(latent, keep), mask, latent)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -17,7 +18,8 @@ from mmcl.data.store import Store
 class StoredPairs(Dataset):
     """Subjects `indices` of a store. A batch holds `fields` ("ecg", "cmr") as stored, and rows of `labels` if given.
 
-    ecg: (batch, 12, record) float16; cmr: (batch, 3, crop, crop) uint8; label: (batch, targets) float32.
+    ecg: (batch, 12, record) float16; cmr: (batch, 3, crop, crop) uint8; subject: (batch,) int64, equal for all visits
+    of one; label: (batch, targets) float32. ValueError when the store lacks a field.
     """
 
     def __init__(
@@ -27,7 +29,10 @@ class StoredPairs(Dataset):
         fields: Sequence[str] = ("ecg", "cmr"),
         labels: np.ndarray | None = None,
     ):
-        self.arrays = {name: getattr(store, name) for name in fields}
+        self.arrays = {name: _subject_numbers(store) if name == "subject" else getattr(store, name) for name in fields}
+        lacking = [name for name, array in self.arrays.items() if array is None]
+        if lacking:
+            raise ValueError(f"{store.folder}: expected {', '.join(fields)}, found no {', '.join(lacking)}")
         self.indices = np.asarray(indices)
         self.labels = None if labels is None else torch.as_tensor(labels, dtype=torch.float32)
 
@@ -72,6 +77,10 @@ class Batches(pl.LightningDataModule):
         )
         size = min(self.batch // world, len(sampler))
         return DataLoader(pairs, batch_size=size, sampler=sampler, drop_last=training, collate_fn=_as_it_is)
+
+
+def _subject_numbers(store: Store) -> np.ndarray:
+    return pd.factorize(store.subjects["subject"])[0].astype(np.int64)
 
 
 def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

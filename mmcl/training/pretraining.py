@@ -1,17 +1,16 @@
 """Pre-trained weights on request: finished ones are returned, interrupted ones resumed, others trained.
 
 Notebooks and the command line (`python -m mmcl pretrain ARM`, also under torchrun or SLURM) share this one function.
-Training arms:
+Training arms: every objective of `mmcl.training.objectives` from random weights, under its own name, and
 
 | arm | objective | starts from |
 |---|---|---|
-| `mdm` | masked data modelling | random weights |
-| `mmcl` | multimodal contrastive learning | random weights |
-| `mdm+mmcl` | multimodal contrastive learning | the encoder of `mdm` |
+| `mdm+mmcl` | multimodal contrastive learning | the ECG encoder of `mdm` |
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -20,17 +19,20 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmcl.config import LEADS, Preset, Profile, fingerprint
+from mmcl.config import LEADS, Preset, Profile, fingerprint, look_up
 from mmcl.data.store import Store
 from mmcl.models.ecg_encoder import load_pretrained
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
-from mmcl.training.modules import Contrastive, MaskedModelling, Pretraining
+from mmcl.training.objectives import OBJECTIVES, Pretraining
 from mmcl.training.trainer import BEST, LAST, METRICS, make_trainer
 
-ARMS = {"mdm": ("mdm", None), "mmcl": ("mmcl", None), "mdm+mmcl": ("mmcl", "mdm")}
-"""Arm -> (objective, arm whose encoder it starts from)."""
+ARMS: dict[str, tuple[str, str | None]] = {name: (name, None) for name in OBJECTIVES} | {"mdm+mmcl": ("mmcl", "mdm")}
+"""Arm -> (objective, arm whose ECG encoder it starts from)."""
+
+CMR_ARMS = tuple(arm for arm, (objective, _) in ARMS.items() if "ecg" not in OBJECTIVES[objective].fields)
+"""Arms that have a CMR encoder alone."""
 
 WEIGHTS = "weights.safetensors"
 FINISHED = "finished.json"
@@ -39,19 +41,19 @@ FINISHED = "finished.json"
 def pretrain(arm: str, setting: Setting) -> Path:
     """Folder with the finished weights of `arm`, trained now if need be.
 
-    The folder holds `weights.safetensors` (the whole module at its best validation loss), `last.ckpt`, `best.ckpt`,
-    `metrics.csv` and, once training has ended, `finished.json` with the fingerprint of code, numbers and data. Weights
-    with another fingerprint are trained anew; an interrupted training goes on from its last epoch.
+    The folder holds `weights.safetensors` (the whole model, at its best validation loss unless the objective chooses
+    the last epoch), `last.ckpt`, `best.ckpt`, `metrics.csv` and, once training has ended, `finished.json` with the
+    fingerprint of code, numbers and data. Weights with another fingerprint are trained anew; an interrupted training
+    goes on from its last epoch.
     """
-    if arm not in ARMS:
-        raise ValueError(f"unknown arm {arm!r}; expected one of {', '.join(ARMS)}")
+    objective, source = look_up(ARMS, arm, "arm")
     run, profile, preset = setting.run, setting.profile, setting.preset
     folder = run.checkpoints / arm
     store = Store.open(run.store)
     mark = _fingerprint(arm, setting, store)
     if is_finished(folder / FINISHED, mark):
         return folder
-    start = pretrain(ARMS[arm][1], setting) if ARMS[arm][1] else None
+    start = pretrain(source, setting) if source else None
 
     folder.mkdir(parents=True, exist_ok=True)
     if not is_finished(folder / "started.json", mark):
@@ -65,7 +67,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
     if start is not None:
         load_pretrained(module.model.encoder_ecg, ecg_encoder_weights(start))
     recipe = module.recipe
-    fields = ("ecg",) if arm == "mdm" else ("ecg", "cmr")
+    fields = OBJECTIVES[objective].fields
     train, validation = (StoredPairs(store, store.indices(split), fields) for split in ("train", "validation"))
     trainer = make_trainer(folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min")
     last = folder / LAST
@@ -76,14 +78,14 @@ def pretrain(arm: str, setting: Setting) -> Path:
         weights_only=True,
     )
     if trainer.is_global_zero:
-        _finish(folder, arm, mark, recipe.epochs, profile)
+        _finish(folder, arm, mark, module, profile)
     trainer.strategy.barrier()
     return folder
 
 
 def new_module(arm: str, profile: Profile, preset: Preset, seed: int) -> Pretraining:
     """The untrained Lightning module of an arm."""
-    return (MaskedModelling if ARMS[arm][0] == "mdm" else Contrastive)(profile, preset, seed)
+    return OBJECTIVES[look_up(ARMS, arm, "arm")[0]](profile, preset, seed)
 
 
 def load_module(folder: Path, arm: str, profile: Profile, preset: Preset) -> Pretraining:
@@ -103,6 +105,15 @@ def ecg_encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
     raise ValueError(f"{folder / WEIGHTS}: holds no ECG encoder")
 
 
+def cmr_encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """State dict of the CMR encoder in a folder made by `pretrain`, in the names of `CmrEncoder`."""
+    prefix = "encoder_imaging."
+    chosen = {k.removeprefix(prefix): value for k, value in load_file(folder / WEIGHTS).items() if k.startswith(prefix)}
+    if not chosen:
+        raise ValueError(f"{folder / WEIGHTS}: holds no CMR encoder")
+    return chosen
+
+
 def history(folder: Path) -> pd.DataFrame:
     """One row per epoch, from `metrics.csv`; index `epoch`, columns such as `train_loss` and `validation_loss`."""
     return pd.read_csv(folder / METRICS, index_col="epoch")
@@ -110,27 +121,29 @@ def history(folder: Path) -> pd.DataFrame:
 
 def _fingerprint(arm: str, setting: Setting, store: Store) -> str:
     profile = setting.profile
-    objective, start = ARMS[arm]
-    recipes = [profile.mdm, profile.decoder] if "mdm" in (objective, start) else []
-    if objective == "mmcl":
-        recipes += [profile.mmcl, profile.cmr_encoder, profile.cmr]
-    data = {name: store.meta["checksums"][name] for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
+    names, stage = set(), arm
+    while stage is not None:  # the arm itself, then those that it goes on from
+        objective, stage = ARMS[stage]
+        names |= {objective, *OBJECTIVES[objective].sizes}
+    numbers = {name: dataclasses.asdict(getattr(profile, name)) for name in names}
+    data = {name: store.meta["checksums"].get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
     code = code_fingerprint("mmcl.training.pretraining")
-    return fingerprint(arm, setting.run.seed, setting.preset, profile.ecg, profile.encoder, recipes, data, code)
+    return fingerprint(arm, setting.run.seed, setting.preset, numbers, data, code)
 
 
-def _finish(folder: Path, arm: str, mark: str, epochs: int, profile: Profile) -> None:
-    """Write the best weights without anything that needs unpickling, then say that the training has ended."""
-    state = torch.load(folder / BEST, map_location="cpu", weights_only=True)["state_dict"]
+def _finish(folder: Path, arm: str, mark: str, module: Pretraining, profile: Profile) -> None:
+    """Write the chosen weights without anything that needs unpickling, then say that the training has ended."""
+    state = torch.load(folder / module.chosen, map_location="cpu", weights_only=True)["state_dict"]
     weights = {name.removeprefix("model."): value.contiguous() for name, value in state.items()}
     # What no tensor tells, for `mmcl.load_encoder`.
     facts = {"heads": profile.encoder.heads, "leads": len(LEADS), "sampling_rate": profile.ecg.sampling_rate}
     save_file(weights, folder / f"{WEIGHTS}.partial", {name: str(value) for name, value in facts.items()})
     (folder / f"{WEIGHTS}.partial").replace(folder / WEIGHTS)
     record = history(folder)
-    best = int(record["validation_loss"].idxmin())
+    best = int(record["validation_loss"].idxmin() if module.chosen == BEST else record.index[-1])
     scores = {name: float(value) for name, value in record.loc[best].items()}
-    write_json(folder / FINISHED, {"fingerprint": mark, "arm": arm, "epochs": epochs, "best_epoch": best, **scores})
+    told = {"fingerprint": mark, "arm": arm, "epochs": module.recipe.epochs, "best_epoch": best}
+    write_json(folder / FINISHED, told | scores)
 
 
 def summary(folder: Path) -> dict:

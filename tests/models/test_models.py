@@ -18,6 +18,7 @@ from mmcl.models.masked_autoencoder import MaskedAutoencoder
 from mmcl.models.pretrained import PretrainedEncoder
 from mmcl.models.projection import ProjectionHead
 from mmcl.models.transformer import Attention, Block, DropPath, Mlp
+from mmcl.models.views import ByolModel, CmrViews, EcgViews
 
 ECG = EcgConfig(sampling_rate=125, window=100, patch=25)
 ENCODER = EncoderConfig(width=16, depth=2, heads=4)
@@ -45,6 +46,14 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list, list]] = {
         [(3, 12, 100)],
         [(3, 48, 25), (3, 48), (3, 11, 16)],
     ),
+    "EcgViews": (lambda: EcgViews(_ecg("mean"), ProjectionHead(16, 32, 8)), [(3, 12, 100)], [(3, 8)]),
+    "EcgViews three layers": (
+        lambda: EcgViews(_ecg("mean"), ProjectionHead(16, 32, 8, batch_norm=True, depth=3)),
+        [(3, 12, 100)],
+        [(3, 8)],
+    ),
+    "CmrViews": (lambda: CmrViews(CmrEncoder(CMR_ENCODER), ProjectionHead(16, 32, 8)), [(3, 3, 48, 48)], [(3, 8)]),
+    "ByolModel": (lambda: ByolModel(_ecg("mean"), 32, 8), [(3, 12, 100)], [(3, 8), (3, 8)]),
     "CmrEncoder": (lambda: CmrEncoder(CMR_ENCODER), [(3, 3, 48, 48)], [(3, 16)]),
     "ContrastiveModel": (
         lambda: ContrastiveModel(_ecg("mean"), CmrEncoder(CMR_ENCODER), 32, 8),

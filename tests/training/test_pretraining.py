@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from mmcl.profiles import profile
 from mmcl.setting import open_setting
 from mmcl.training import pretraining
+from mmcl.training.objectives import OBJECTIVES
 from mmcl.training.pretraining import FINISHED, WEIGHTS, pretrain
 from mmcl.training.trainer import LAST
 
@@ -55,7 +56,7 @@ def test_other_numbers_train_anew(setting):
     assert not torch.equal(before["decoder_pred.weight"], weights(folder)["decoder_pred.weight"])
 
 
-@pytest.mark.parametrize("arm", ["mdm", "mmcl"])
+@pytest.mark.parametrize("arm", OBJECTIVES)
 def test_a_killed_training_goes_on_to_the_same_weights(setting, arm, monkeypatch):
     folder = pretrain(arm, setting)
     whole = weights(folder)

@@ -9,20 +9,21 @@ import torch
 from mmcl.config import preset
 from mmcl.profiles import PROFILES
 from mmcl.training.batches import generator
-from mmcl.training.modules import Contrastive, MaskedModelling
+from mmcl.training.objectives import OBJECTIVES
 
 
-@pytest.mark.parametrize("kind", [MaskedModelling, Contrastive])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", PROFILES)
-def test_one_step_lowers_nothing_to_nan_and_moves_every_trainable_weight(name, kind):
+def test_one_step_lowers_nothing_to_nan_and_moves_every_trainable_weight(name, objective):
     profile = PROFILES[name]
-    module = kind(profile, preset("corrected"), seed=0)
+    module = OBJECTIVES[objective](profile, preset("corrected"), seed=0)
     module.record = lambda *arguments, **scores: None  # logging needs a trainer
     random = np.random.default_rng(0)
     side = profile.cmr.crop
     batch = {
-        "ecg": torch.from_numpy(random.standard_normal((2, 12, profile.ecg.record)).astype(np.float16)),
-        "cmr": torch.from_numpy(random.integers(0, 256, (2, 3, side, side), dtype=np.uint8)),
+        "ecg": torch.from_numpy(random.standard_normal((4, 12, profile.ecg.record)).astype(np.float16)),
+        "cmr": torch.from_numpy(random.integers(0, 256, (4, 3, side, side), dtype=np.uint8)),
+        "subject": torch.arange(4),
     }
     loss = module.step("train", batch, generator(torch.device("cpu"), 0))
     loss.backward()

@@ -1,0 +1,81 @@
+"""What pre-training objectives share, and what a new one has to bring.
+
+Augmentation runs on the batch, on its device, from a generator seeded by (seed, epoch, step, rank): a resumed run
+repeats exactly what an uninterrupted one would have done. BatchNorm takes its statistics from the batch of its own
+process; losses take theirs from that of all.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from mmcl.config import EcgAugmentation, Preset, Profile
+from mmcl.data.augmentation import augment_ecg
+from mmcl.training.batches import generator
+from mmcl.training.schedule import scheduled
+from mmcl.training.trainer import BEST
+
+
+class Pretraining(pl.LightningModule):
+    """One objective: a subclass sets `model` when it is made and says in `step` what is minimised.
+
+    Class attributes: `objective`, its name and that of its recipe in a `Profile`; `fields`, what its batches hold (see
+    `StoredPairs`); `sizes`, the fields of `Profile` whose numbers it uses besides its recipe, so that a change of them
+    trains anew; `chosen`, whose weights are kept in the end, those of the best validation loss (BEST) or of the last
+    epoch (LAST). An ECG encoder is `model.encoder_ecg` (or `encoder`), a CMR encoder `model.encoder_imaging`.
+    """
+
+    objective: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]] = ("ecg",)
+    sizes: ClassVar[tuple[str, ...]] = ("ecg", "encoder")
+    chosen: ClassVar[str] = BEST
+    model: nn.Module
+
+    def __init__(self, profile: Profile, preset: Preset, seed: int):
+        super().__init__()
+        if not hasattr(profile, self.objective):
+            raise ValueError(f"profile {profile.name!r}: expected a recipe of the objective {self.objective!r}")
+        self.recipe = getattr(profile, self.objective)
+        self.ecg, self.preset, self.seed = profile.ecg, preset, seed
+
+    def step(self, stage: str, batch: dict[str, torch.Tensor], random: torch.Generator) -> torch.Tensor:
+        """Loss of one `batch` as stored, a scalar, recorded as `loss`; `stage` is "train" or "validation"."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> dict:
+        """As published for MMCL: plain Adam, whose weight decay is an L2 penalty on every parameter."""
+        return self.adam([parameter for parameter in self.model.parameters() if parameter.requires_grad])
+
+    def adam(self, parameters: list) -> dict:
+        """Adam with the recipe's learning rate, decay and schedule, on parameters or groups of them."""
+        recipe = self.recipe
+        return self.schedule(torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay))
+
+    def schedule(self, optimiser: torch.optim.Optimizer) -> dict:
+        """Warm-up and cosine over this training's steps."""
+        per_epoch = self.trainer.estimated_stepping_batches // self.trainer.max_epochs
+        return scheduled(optimiser, self.recipe.warmup * per_epoch, self.recipe.epochs * per_epoch)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        return self.step("train", batch, self.step_generator(batch_idx, training=True))
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        self.step("validation", batch, self.step_generator(batch_idx, training=False))
+
+    def step_generator(self, batch_idx: int, training: bool) -> torch.Generator:
+        """Generator of one step; in validation it is the same in every epoch, so that epochs compare."""
+        epoch = self.current_epoch + 1 if training else 0
+        return generator(self.device, self.seed, epoch, batch_idx, self.global_rank)
+
+    def augment(self, ecg: torch.Tensor, augmentation: EcgAugmentation, random: torch.Generator) -> torch.Tensor:
+        """A random window of each record, augmented: (batch, 12, record) -> (batch, 12, window)."""
+        return augment_ecg(ecg, self.ecg.window, augmentation, self.preset.positive_rescale, random)
+
+    def record(self, stage: str, batch_size: int, **scores: torch.Tensor) -> None:
+        """Log epoch means as `<stage>_<name>`, over all processes."""
+        named = {f"{stage}_{name}": value.detach() for name, value in scores.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
