@@ -95,6 +95,15 @@ class EncoderConfig:
     mlp_ratio: float = 4.0
 
 
+ENCODERS = {
+    "tiny": EncoderConfig(),
+    "small": EncoderConfig(width=512, depth=4, heads=8),
+    "medium": EncoderConfig(width=640, depth=6, heads=8),
+    "big": EncoderConfig(width=768, depth=8, heads=8),
+}
+"""Published sizes of the ECG encoder."""
+
+
 @dataclass(frozen=True)
 class DecoderConfig:
     """Decoder of the masked autoencoder."""
