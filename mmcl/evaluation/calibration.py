@@ -78,32 +78,31 @@ def cox(
     `weights` (resamples, n) >= 0. Without `slope` the slope is 1, and the intercept is calibration in the large. By
     Newton's method; NaN where it does not converge, as when the classes are separated.
     """
-    design = np.column_stack([np.ones_like(odds), odds])[:, : 2 if slope else 1]
+    centre, spread = (odds.mean(), odds.std()) if slope else (0.0, 1.0)
+    if spread < 1e-12:
+        return (np.full(len(weights), np.nan),) * 2
+    # Without slope the log odds are an offset; with it Newton starts at none, whence logistic regression converges.
+    design = np.column_stack([np.ones_like(odds), (odds - centre) / spread])[:, : 2 if slope else 1]
     offset = np.zeros_like(odds) if slope else odds
-    parameters = np.tile([0.0, 1.0][: design.shape[1]], (len(weights), 1))
-    if len(weights) > 1:
-        # Resamples start where all subjects lead.
-        start = np.column_stack(cox(labels, odds, np.ones((1, odds.size)), slope, steps))[:, : design.shape[1]]
-        parameters = np.where(np.isfinite(start), start, parameters)
+    parameters = np.zeros((len(weights), design.shape[1]))
     products = design[:, :, None] * design[:, None, :]
     converged = np.zeros(len(weights), dtype=bool)
-    if slope and np.ptp(odds) < 1e-12:
-        steps = 0
     for _ in range(steps):
         probability = expit(offset + parameters @ design.T)
         gradient = (weights * (labels - probability)) @ design
         curvature = np.tensordot(weights * (probability * (1 - probability)), products, axes=1)
-        bend = np.trace(curvature, axis1=1, axis2=2)
         # A ridge far below rounding keeps a degenerate resample from stopping the others.
-        curvature = curvature + (1e-14 * bend + 1e-300)[:, None, None] * np.eye(design.shape[1])
-        step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
-        parameters = np.clip(parameters + np.clip(step, -2, 2), -50, 50)
-        converged = (np.abs(step) < 1e-7).all(axis=1)
+        ridge = 1e-14 * np.trace(curvature, axis1=1, axis2=2) + 1e-300
+        curvature = curvature + ridge[:, None, None] * np.eye(design.shape[1])
+        step = np.clip(np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0], -2, 2)
+        parameters = parameters + step
+        converged = (np.abs(step) < 1e-5).all(axis=1)  # what is left is its square
         if converged.all():
             break
     parameters = np.where(converged[:, None], parameters, np.nan)
-    slopes = parameters[:, 1] if slope else np.where(converged, 1.0, np.nan)
-    return parameters[:, 0], slopes
+    if not slope:
+        return parameters[:, 0], np.where(converged, 1.0, np.nan)
+    return parameters[:, 0] - parameters[:, 1] * centre / spread, parameters[:, 1] / spread
 
 
 def reliability(truth: np.ndarray, score: np.ndarray, bins: int = 10) -> pd.DataFrame:

@@ -46,7 +46,8 @@ class Supervised(pl.LightningModule):
 
     Diseases: cross-entropy with cases weighted to balance controls; in balanced sets that weight is 1. Phenotypes:
     squared error in training standard deviations. `validation_score` is the mean AUROC or Pearson r. Without
-    `mask_missing`, the published form, missing phenotypes count in loss and score with prediction and label 0.
+    `mask_missing`, the published form, missing phenotypes count in loss and score with prediction and label 0; without
+    `crop_in_evaluation` the CMR encoder learns from and sees whole frames.
     `recipe` holds one learning rate.
     """
 
@@ -55,8 +56,12 @@ class Supervised(pl.LightningModule):
         self.recipe, self.profile, self.preset, self.seed = recipe, profile, preset, seed
         self.is_risk, self.modality = task.is_risk, "cmr" if arm in ("cmr", *CMR_ARMS) else "ecg"
         if self.modality == "ecg":
-            self.encoder = EcgEncoder(profile.ecg, profile.encoder, recipe.pooling, recipe.drop_path)
+            self.field = "ecg"
+            self.encoder = EcgEncoder(
+                profile.ecg, profile.encoder, recipe.pooling, recipe.drop_path, single_fc_norm=preset.single_fc_norm
+            )
         else:
+            self.field = "cmr" if preset.crop_in_evaluation else "frame"
             self.encoder = CmrEncoder(profile.cmr_encoder)
         self.head = nn.Linear(self.encoder.width, len(task.targets))
         nn.init.trunc_normal_(self.head.weight, std=0.02)
@@ -99,7 +104,7 @@ class Supervised(pl.LightningModule):
             positive = self.preset.positive_rescale
             x = augment_ecg(batch["ecg"], self.profile.ecg.window, self.recipe.augmentation, positive, random)
         else:
-            x = augment_cmr(batch["cmr"], self.profile.cmr.image_size, self.profile.mmcl.cmr_augmentation, random)
+            x = augment_cmr(batch[self.field], self.profile.cmr.image_size, self.profile.mmcl.cmr_augmentation, random)
         loss = self.loss(self(x), batch["label"])
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(x))
         return loss
@@ -108,7 +113,7 @@ class Supervised(pl.LightningModule):
         if self.modality == "ecg":
             output = self(first_crop(batch["ecg"], self.profile.ecg.window))
         else:
-            output = self(resize(batch["cmr"], self.profile.cmr.image_size))
+            output = self(resize(batch[self.field], self.profile.cmr.image_size))
         self.outputs.append((output, batch["label"]))
 
     def on_validation_epoch_end(self) -> None:
@@ -149,7 +154,8 @@ class Supervised(pl.LightningModule):
         for start in range(0, len(rows), batch):
             chosen = rows[start : start + batch]
             if self.modality == "cmr":
-                image = torch.from_numpy(store.cmr[chosen]).to(self.device)
+                images = store.images(self.preset.crop_in_evaluation)
+                image = torch.from_numpy(images[chosen]).to(self.device)
                 output = self(resize(image, self.profile.cmr.image_size))
             else:
                 output = self._over_windows(torch.from_numpy(store.ecg[chosen]).to(self.device))
@@ -186,6 +192,7 @@ def finetune(arm: str, task: str, few: float | None, seed: int, setting: Setting
     outcome = Outcome(run.predictions / task, arm, "finetune", str(few or "all"), seed)
 
     data = [store.meta["checksums"][name] for name in ("ecg.npy", "cmr.npy", "subjects.csv")]
+    data += [store.meta["checksums"]["frame.npy"]] if arm == "cmr" and not preset.crop_in_evaluation else []
     sizes = (profile.ecg, profile.cmr, profile.encoder, profile.cmr_encoder, profile.mmcl.cmr_augmentation)
     origin = summary(start)["fingerprint"] if start else None
     code = code_fingerprint("mmcl.training.finetuning")
@@ -200,7 +207,7 @@ def finetune(arm: str, task: str, few: float | None, seed: int, setting: Setting
         if start is not None and module.modality == "cmr":
             module.encoder.load_state_dict(cmr_encoder_weights(start))
         elif start is not None:
-            load_pretrained(module.encoder, ecg_encoder_weights(start))
+            load_pretrained(module.encoder, ecg_encoder_weights(start), both_axes=preset.interpolate_both_axes)
         return module, _fit(module, part, run.folder / "finetuning" / label, setting.device)
 
     def choose(number: int, name: str) -> tuple[float, dict[str, float]]:
@@ -262,7 +269,7 @@ def _fit(module: Supervised, task: Task, folder: Path, device: torch.device) -> 
         folder, recipe.epochs, recipe.clip, device, "validation_score", "max", (stopping,), keep_last=False
     )
     train, validation = (
-        StoredPairs(task.store, rows, (module.modality,), task.labels[rows]) for rows in (task.train, task.validation)
+        StoredPairs(task.store, rows, (module.field,), task.labels[rows]) for rows in (task.train, task.validation)
     )
     trainer.fit(module, Batches(train, validation, recipe.batch, module.seed))
     module.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True)["state_dict"])
