@@ -16,7 +16,7 @@ from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
 from mmcl.models.pretrained import window_features
 from mmcl.provenance import code_fingerprint, is_finished, write_json
 from mmcl.setting import Setting
-from mmcl.training.pretraining import ecg_encoder_weights, load_module, pretrain, summary
+from mmcl.training.pretraining import CMR_ARMS, ecg_encoder_weights, load_module, pretrain, summary
 
 CMR_ARM = "mdm+mmcl"
 """Arm whose CMR encoder stands for `cmr`, the contrastively trained CMR encoder."""
@@ -70,9 +70,8 @@ def stored_features(arm: str, setting: Setting) -> np.ndarray:
     code = code_fingerprint("mmcl.training.features")
     mark = fingerprint(arm, origin, run.seed, preset, profile.ecg, profile.encoder, store.meta["checksums"], code)
     if not is_finished(path.with_suffix(".json"), mark):
-        if arm == "cmr":
-            folder = pretrain(CMR_ARM, setting)
-            encoder = load_module(folder, CMR_ARM, profile, preset).model.encoder_imaging
+        if arm in ("cmr", *CMR_ARMS):
+            encoder = load_module(pretrain(source, setting), source, profile, preset).model.encoder_imaging
             features = cmr_features(encoder, store.cmr, profile.cmr.image_size, device)
         else:
             encoder = ecg_encoder(arm, setting)
