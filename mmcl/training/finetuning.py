@@ -192,7 +192,9 @@ def finetune(arm: str, task: str, few: float | None, seed: int, setting: Setting
     outcome = Outcome(run.predictions / task, arm, "finetune", str(few or "all"), seed)
 
     data = [store.meta["checksums"][name] for name in ("ecg.npy", "cmr.npy", "subjects.csv")]
-    data += [store.meta["checksums"]["frame.npy"]] if arm == "cmr" and not preset.crop_in_evaluation else []
+    if arm == "cmr" and not preset.crop_in_evaluation:
+        store.images(cropped=False)  # says what is missing where the store was made for another preset
+        data.append(store.meta["checksums"]["frame.npy"])
     sizes = (profile.ecg, profile.cmr, profile.encoder, profile.cmr_encoder, profile.mmcl.cmr_augmentation)
     origin = summary(start)["fingerprint"] if start else None
     code = code_fingerprint("mmcl.training.finetuning")
