@@ -58,7 +58,9 @@ class Cine:
     """Short-axis images of one subject.
 
     `images`: (slices, frames, rows, columns), any numeric type; two frames mean an ED and an ES volume. `labels`: the
-    same shape, or None. `spacing`: millimetres per row and column.
+    same shape, or None. `spacing`: millimetres per row and column. `slices`: how many slices the study has, where
+    `images` holds the middle one alone. `es_frame`: end-systole as the study itself names it. `flags`: what its reader
+    had to settle.
     """
 
     images: np.ndarray
@@ -66,6 +68,9 @@ class Cine:
     spacing: tuple[float, float]
     subject: str
     file: str
+    slices: int | None = None
+    es_frame: int | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,15 @@ def preprocess_cine(
     labels = None if cine.labels is None else cine.labels[middle]
     if not np.isfinite(movie).all():
         raise _unusable(cine, "NaN in the image", f"{np.isnan(movie).mean():.1%}", "finite values")
-    flags = []
+    flags = list(cine.flags)
     if any(abs(spacing / SPACING - 1) > SPACING_TOLERANCE for spacing in cine.spacing):
         flags.append(f"spacing:{cine.spacing[0]:.2f}mm")
         movie = _resample(movie, cine.spacing, order=1)
         labels = None if labels is None else _resample(labels, cine.spacing, order=0)
 
     heart = find_heart(movie, crop)
+    if es_frame is None:
+        es_frame = cine.es_frame
     if es_frame is None:
         es_frame = es_from_labels(labels, cavity_label)
     if es_frame is None:
@@ -226,8 +233,9 @@ def _check(cine: Cine) -> None:
     images, labels = cine.images, cine.labels
     if images.ndim != 4:
         raise _unusable(cine, "wrong shape", images.shape, "(slices, frames, rows, columns)")
-    if images.shape[0] <= MOST_SLICES_TO_DROP:
-        raise _unusable(cine, "too few slices", images.shape[0], f"more than {MOST_SLICES_TO_DROP}")
+    slices = images.shape[0] if cine.slices is None else cine.slices
+    if slices <= MOST_SLICES_TO_DROP:
+        raise _unusable(cine, "too few slices", slices, f"more than {MOST_SLICES_TO_DROP}")
     if images.shape[1] < 2:
         raise _unusable(cine, "too few frames", images.shape[1], "a cine, or an ED and an ES volume")
     if labels is not None and labels.shape != images.shape:

@@ -17,7 +17,7 @@ import yaml
 from mmcl.data.splits import FRACTIONS
 from mmcl.paths import ROOT
 
-READERS = {"ecg": ("wfdb",), "cmr": ("nifti", "nifti_pair")}
+READERS = {"ecg": ("wfdb",), "cmr": ("nifti", "nifti_pair", "dicom_zip")}
 """Names of the readers of each modality; `nifti_pair` takes the end-systolic volume from the pattern `cmr_es`."""
 
 SPLIT_RULES = ("profile", "fractions", "column")

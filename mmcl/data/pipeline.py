@@ -22,6 +22,7 @@ from mmcl.config import Preset, Profile, fingerprint
 from mmcl.data import tables
 from mmcl.data.cmr_preprocessing import CANVAS, Cine, preprocess_cine
 from mmcl.data.cohort import Entry, list_entries, list_subjects, subject_table
+from mmcl.data.dicom import read_dicom_zip
 from mmcl.data.ecg_features import measure
 from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
 from mmcl.data.manifest import Manifest
@@ -251,7 +252,10 @@ def read_cine(manifest: Manifest, entry: Entry) -> Cine:
     if manifest.readers.cmr == "nifti_pair":
         pair = (labels, files["segmentation_es"]) if labels else None
         return read_nifti_pair(files["cmr"], files["cmr_es"], subject, pair)
-    return read_nifti(files["cmr"], subject, labels if labels and labels.is_file() else None)
+    labels = labels if labels and labels.is_file() else None
+    if manifest.readers.cmr == "dicom_zip":
+        return read_dicom_zip(files["cmr"], subject, labels)
+    return read_nifti(files["cmr"], subject, labels)
 
 
 def _marks(result: Prepared, names: list[str]) -> tuple[str, ...]:
