@@ -4,6 +4,7 @@ PROFILE ?= demo
 COHORT  ?= simulated
 SEED    ?= 0
 DEVICE  ?= auto
+PRESET  ?= corrected
 RAW     ?=
 ECG     ?=
 REAL    ?=
@@ -31,8 +32,16 @@ ifeq ($(wildcard data_manifests/$(COHORT).yaml),)
 $(error COHORT=$(COHORT) has no manifest data_manifests/$(COHORT).yaml)
 endif
 
-# ---- environment: an active one is used as it is; else .venv is made from the lock
+# `paper+tile_crops` and the like are known to mmcl.config alone, which needs no more than Python.
 BASE_PYTHON ?= python3
+ifeq ($(filter $(PRESET),corrected paper),)
+UNKNOWN := $(shell PYTHONPATH='$(CURDIR)' $(BASE_PYTHON) -c 'import sys; from mmcl.config import preset; preset(sys.argv[1])' '$(PRESET)' 2>&1 | tail -n 1)
+ifneq ($(UNKNOWN),)
+$(error PRESET=$(PRESET): $(UNKNOWN))
+endif
+endif
+
+# ---- environment: an active one is used as it is; else .venv is made from the lock
 ifneq ($(VIRTUAL_ENV),)
   PREFIX := $(VIRTUAL_ENV)
 else ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
@@ -61,36 +70,45 @@ ifeq ($(filter clean help,$(or $(MAKECMDGOALS),help)),)
 -include $(DEPENDENCIES)
 endif
 
-# ---- one run: build/<profile>/<cohort>-seed<seed>/
-RUN       := $(MMCL_BUILD)/$(PROFILE)/$(COHORT)-seed$(SEED)
+# ---- one run: build/<profile>/<cohort>-seed<seed>/, with -<preset> added to the name for another than corrected
+COHORT_RUN := $(MMCL_BUILD)/$(PROFILE)/$(COHORT)-seed$(SEED)
+RUN       := $(COHORT_RUN)$(if $(filter corrected,$(PRESET)),,-$(PRESET))
 CKPT      := $(RUN)/checkpoints
 STORE     := $(RUN)/store/store.json
 STORIES   := $(basename $(notdir $(sort $(wildcard notebooks/*.py))))
 ifneq ($(COHORT),simulated)
   STORIES := $(filter-out 00_%,$(STORIES))
 endif
+# The cohort is the same for every preset: it is simulated once, in the folder of corrected.
+ifneq ($(PRESET),corrected)
+  STORIES := $(filter-out 00_%,$(STORIES))
+endif
 EXECUTED  := $(STORIES:%=$(RUN)/%.ipynb)
 PAGES     := $(STORIES:%=$(RUN)/%.html)
-OPTIONS    = --profile $(PROFILE) --cohort $(COHORT) --seed $(SEED) --device $(DEVICE)
+OPTIONS    = --profile $(PROFILE) --cohort $(COHORT) --seed $(SEED) --device $(DEVICE) --preset $(PRESET)
 SHARE     := $(shell echo $$(( $(CORES) / $(JOBS) > 0 ? $(CORES) / $(JOBS) : 1 )))
 export OMP_NUM_THREADS ?= $(SHARE)
 export NUMBA_NUM_THREADS ?= $(CORES)
 
-$(RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
-$(RUN)/00_simulate_cohort.ipynb: EXTRA = real=$(REAL)
+$(COHORT_RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
 $(RUN)/01_preprocess.ipynb: EXTRA = raw=$(RAW) ecg=$(ECG)
+$(RUN)/09_what_was_mended.ipynb: EXTRA = raw=$(RAW)
 # A folder of recordings to show is no file that make could compare, so the notebook that shows one runs again.
 ifneq ($(and $(ECG),$(if $(filter embed,$(MAKECMDGOALS)),,show)),)
 $(RUN)/01_preprocess.ipynb: always
 endif
 ifneq ($(REAL),)
-$(RUN)/00_simulate_cohort.ipynb: always
+$(COHORT_RUN)/00_simulate_cohort.ipynb: always
 endif
 .PHONY: always
 
+$(COHORT_RUN)/00_simulate_cohort.ipynb: notebooks/00_simulate_cohort.py $$(MODULES_00_simulate_cohort) requirements.lock | $(READY)
+	@echo "running 00_simulate_cohort"
+	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) real=$(REAL)
+
 $(RUN)/%.ipynb: notebooks/%.py $$(MODULES_$$*) requirements.lock | $(READY)
 	@echo "running $*"
-	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) $(EXTRA)
+	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) preset=$(PRESET) $(EXTRA)
 
 $(RUN)/%.html: $(RUN)/%.ipynb
 	@$(PYTHON) -m jupyter nbconvert --log-level WARN --to html --output-dir $(@D) --output $*.partial $<
@@ -112,7 +130,7 @@ $(SUPERVISED): $(RUN)/logs/finetune_%.txt: $(STORE) $(MODULES_finetuning) requir
 
 # A product is rewritten only when its content changes, so its own time tells whether what follows is stale.
 PRODUCT = @test -e $@ || { echo "$@ is gone: remove $< and run make again" >&2; false; }
-$(RUN)/raw/cohort.json: $(RUN)/00_simulate_cohort.ipynb ; $(PRODUCT)
+$(COHORT_RUN)/raw/cohort.json: $(COHORT_RUN)/00_simulate_cohort.ipynb ; $(PRODUCT)
 $(STORE): $(RUN)/01_preprocess.ipynb ; $(PRODUCT)
 $(CKPT)/mdm/finished.json: $(RUN)/02_pretrain_mdm.ipynb ; $(PRODUCT)
 $(CKPT)/mmcl/finished.json: $(RUN)/logs/pretrain_mmcl.txt ; $(PRODUCT)
@@ -120,7 +138,7 @@ $(CKPT)/mdm+mmcl/finished.json: $(RUN)/03_pretrain_mmcl.ipynb ; $(PRODUCT)
 $(RUN)/results/%.json: $(RUN)/%.ipynb ; $(PRODUCT)
 
 ifeq ($(COHORT),simulated)
-$(RUN)/01_preprocess.ipynb: $(RUN)/raw/cohort.json
+$(RUN)/01_preprocess.ipynb: $(COHORT_RUN)/raw/cohort.json
 endif
 PRETRAINED := $(CKPT)/mdm/finished.json $(CKPT)/mmcl/finished.json $(CKPT)/mdm+mmcl/finished.json
 $(RUN)/02_pretrain_mdm.ipynb: $(STORE)
@@ -128,7 +146,8 @@ $(RUN)/03_pretrain_mmcl.ipynb: $(STORE) $(CKPT)/mdm/finished.json $(CKPT)/mmcl/f
 $(RUN)/04_finetune_risk.ipynb $(RUN)/05_finetune_phenotypes.ipynb: $(STORE) $(PRETRAINED) $(SUPERVISED)
 $(RUN)/06_interpret_latent_space.ipynb: $(STORE) $(PRETRAINED)
 $(RUN)/08_use_your_own_ecgs.ipynb: $(CKPT)/mdm+mmcl/finished.json
-SUMMARISED := $(filter-out 07_% 08_%,$(STORIES))
+$(RUN)/09_what_was_mended.ipynb: $(RUN)/results/04_finetune_risk.json $(RUN)/results/05_finetune_phenotypes.json
+SUMMARISED := $(filter-out 07_% 08_% 09_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 
 .PHONY: help setup reproduce smoke test lab html embed bench calibrate lint lock clean
@@ -136,11 +155,12 @@ $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 	@echo; echo "  PROFILE=smoke|demo|paper (now $(PROFILE))  COHORT=$(COHORT)  SEED=$(SEED)  DEVICE=auto|cpu|cuda (now $(DEVICE))  JOBS=$(JOBS)"
+	@echo "  PRESET=corrected|paper, or one with choices changed: paper+tile_crops, corrected-centre_crop (now $(PRESET))"
 
 setup: $(READY)  ## install the locked environment in .venv, or check the active one
 
 reproduce: $(EXECUTED) $(PAGES)  ## run everything: data, pre-training, fine-tuning, figures
-ifeq ($(PROFILE)-$(COHORT)-$(SEED),demo-simulated-0)
+ifeq ($(PROFILE)-$(COHORT)-$(SEED)-$(PRESET),demo-simulated-0-corrected)
 	@mkdir -p figures
 	@install -C -m 644 $(RUN)/figures/*.png $(RUN)/figures/*.json figures/
 endif

@@ -1,4 +1,4 @@
-"""Where everything lies: one rule from (profile, cohort, seed) to the folder of a run."""
+"""Where everything lies: one rule from (profile, cohort, seed, preset) to the folder of a run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ def build_root() -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """Folders of one run: `build/<profile>/<cohort>-seed<seed>/`."""
+    """Folders of one run: `build/<profile>/<cohort>-seed<seed>/`, its name ending in `-<preset>` unless `corrected`."""
 
     profile: str = "demo"
     cohort: str = "simulated"
     seed: int = 0
+    preset: str = "corrected"
 
     @property
     def folder(self) -> Path:
-        return build_root() / self.profile / f"{self.cohort}-seed{self.seed}"
+        added = "" if self.preset == "corrected" else f"-{self.preset}"
+        return build_root() / self.profile / f"{self.cohort}-seed{self.seed}{added}"
 
     @property
     def raw(self) -> Path:
-        """Raw files of a simulated cohort."""
-        return self.folder / "raw"
+        """Raw files of a simulated cohort, in the folder of `corrected`: no choice of a preset touches them."""
+        return Run(self.profile, self.cohort, self.seed).folder / "raw"
 
     @property
     def store(self) -> Path:

@@ -28,11 +28,15 @@ class Setting:
 
     @property
     def footer(self) -> str:
-        """Where a figure's data come from, to be printed on it: the cohort with its manifest's version, and the run."""
+        """Where a figure's data come from, to be printed on it: the cohort with its manifest's version, and the run.
+
+        The preset is named where it is not `corrected`.
+        """
         from mmcl.data.manifest import cohort_manifest
 
         name = f"{self.run.cohort} cohort v{cohort_manifest(self.run.cohort).version}"
-        return f"{name}, {self.profile.name} profile, seed {self.run.seed}"
+        choices = "" if self.preset.name == "corrected" else f", preset {self.preset.name}"
+        return f"{name}, {self.profile.name} profile, seed {self.run.seed}{choices}"
 
 
 def open_setting(
@@ -43,8 +47,8 @@ def open_setting(
     choices: str = "corrected",
 ) -> Setting:
     """The run of a profile, cohort, seed, device ("auto", "cpu", "cuda") and preset; ValueError for an unknown name."""
-    numbers = profile(profile_name)
-    return Setting(Run(profile_name, cohort, seed), numbers, preset(choices), choose_device(device))
+    numbers, chosen = profile(profile_name), preset(choices)
+    return Setting(Run(profile_name, cohort, seed, chosen.name), numbers, chosen, choose_device(device))
 
 
 def choose_device(name: str) -> torch.device:

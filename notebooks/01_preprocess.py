@@ -28,11 +28,12 @@ profile = "demo"
 cohort = "simulated"
 seed = 0
 device = "auto"
+preset = "corrected"
 raw = ""
 ecg = ""
 
 # %%
-setting = open_setting(profile, cohort, seed, device)
+setting = open_setting(profile, cohort, seed, device, preset)
 report(setting.device)
 
 # %%

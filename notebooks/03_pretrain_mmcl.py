@@ -29,9 +29,10 @@ profile = "demo"
 cohort = "simulated"
 seed = 0
 device = "auto"
+preset = "corrected"
 
 # %%
-setting = open_setting(profile, cohort, seed, device)
+setting = open_setting(profile, cohort, seed, device, preset)
 store = Store.open(setting.run.store)
 report(setting.device)
 

@@ -33,13 +33,14 @@ profile = "demo"
 cohort = "simulated"
 seed = 0
 device = "auto"
+preset = "corrected"
 weights = ""
 signals = ""
 sampling_rate = 500
 unit = "mV"
 
 # %%
-setting = open_setting(profile, cohort, seed, device)
+setting = open_setting(profile, cohort, seed, device, preset)
 arm = setting.run.checkpoints / "mdm+mmcl"
 report(setting.device)
 

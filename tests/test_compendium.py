@@ -42,7 +42,7 @@ def ran(done) -> list[str]:
 
 def test_every_notebook_left_its_results_and_figures(run):
     stories = [path.stem for path in sorted((ROOT / "notebooks").glob("*.py"))]
-    assert len(stories) == 9
+    assert len(stories) == 10
     for story in stories:
         assert (run / f"{story}.ipynb").is_file()
         assert json.loads((run / "results" / f"{story}.json").read_text())
@@ -65,6 +65,16 @@ def test_touching_a_module_runs_only_the_notebooks_that_use_it(build, tmp_path):
 def test_a_mistyped_variable_is_an_error(build):
     done = make("smoke", "PROFILE=smoek", build=build, check=False)
     assert done.returncode != 0 and "smoek is unknown" in done.stderr
+
+
+def test_a_mistyped_preset_is_an_error_at_once(tmp_path):
+    done = make("smoke", "PRESET=paper+tile_crop", build=tmp_path / "build", check=False)
+    assert done.returncode != 0 and "unknown choice 'tile_crop'" in done.stderr
+    assert not (tmp_path / "build").exists()
+    for name in ("paper", "corrected-tile_crops"):
+        done = make("--dry-run", "notebooks", "PROFILE=smoke", f"PRESET={name}", build=tmp_path / "build")
+        assert f"simulated-seed0-{name}/01_preprocess.ipynb" in done.stdout and f"preset={name}" in done.stdout
+        assert f"simulated-seed0-{name}/00_simulate_cohort.ipynb" not in done.stdout, "the cohort is simulated once"
 
 
 def test_embedding_a_folder_keeps_a_row_for_every_record(build, run, tmp_path, shared):

@@ -41,7 +41,7 @@ def ecg_features(
 def cmr_features(
     encoder: nn.Module, images: np.ndarray, side: int, device: torch.device, batch: int = 256
 ) -> np.ndarray:
-    """Features (n, width) float32 of `images` (n, 3, crop, crop) uint8, as stored."""
+    """Features (n, width) float32 of `images` (n, 3, rows, columns) uint8, as stored: heart crops or whole frames."""
     encoder = encoder.to(device).eval()
     parts = []
     for start in range(0, len(images), batch):
@@ -54,14 +54,18 @@ def ecg_encoder(arm: str, setting: Setting) -> EcgEncoder:
     """Mean-pooling ECG encoder of a pre-training arm, or `random` weights from the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.run.seed)
-        encoder = EcgEncoder(setting.profile.ecg, setting.profile.encoder)
+        encoder = EcgEncoder(setting.profile.ecg, setting.profile.encoder, single_fc_norm=setting.preset.single_fc_norm)
     if arm != "random":
-        load_pretrained(encoder, ecg_encoder_weights(pretrain(arm, setting)))
+        weights = ecg_encoder_weights(pretrain(arm, setting))
+        load_pretrained(encoder, weights, both_axes=setting.preset.interpolate_both_axes)
     return encoder.to(setting.device).eval()
 
 
 def stored_features(arm: str, setting: Setting) -> np.ndarray:
-    """Features (subjects, width) of the whole store by an arm's encoder; `cmr` is the CMR encoder. Computed once."""
+    """Features (subjects, width) of the whole store by an arm's encoder; `cmr` is the CMR encoder. Computed once.
+
+    The CMR encoder sees heart crops, as in its training, or whole frames without the choice `crop_in_evaluation`.
+    """
     run, profile, preset, device = setting.run, setting.profile, setting.preset, setting.device
     source = CMR_ARM if arm == "cmr" else arm
     origin = None if arm == "random" else summary(pretrain(source, setting))["fingerprint"]
@@ -72,7 +76,7 @@ def stored_features(arm: str, setting: Setting) -> np.ndarray:
     if not is_finished(path.with_suffix(".json"), mark):
         if arm in ("cmr", *CMR_ARMS):
             encoder = load_module(pretrain(source, setting), source, profile, preset).model.encoder_imaging
-            features = cmr_features(encoder, store.cmr, profile.cmr.image_size, device)
+            features = cmr_features(encoder, store.images(preset.crop_in_evaluation), profile.cmr.image_size, device)
         else:
             encoder = ecg_encoder(arm, setting)
             features = ecg_features(encoder, store.ecg, profile.ecg.window, preset, device)
