@@ -83,20 +83,22 @@ def compare_predictions(
 ) -> pd.DataFrame:
     """Paired difference of two arms, `predictions` less `reference_predictions`, seed by seed on equal resamples.
 
-    A reference with a single seed (such as demographics) is compared with every seed of the arm; otherwise both need
-    the same seeds.
+    Where one of the two has a single seed (such as demographics, or a probe), it is compared with every seed of the
+    other; otherwise both need the same seeds.
     """
-    seeds = sorted(predictions)
-    if len(reference_predictions) > 1 and sorted(reference_predictions) != seeds:
-        raise ValueError(f"{arm} has seeds {seeds} and {reference} {sorted(reference_predictions)}; expected the same")
-    only = next(iter(reference_predictions.values()))
-    first = predictions[seeds[0]]
+    several = [sorted(each) for each in (predictions, reference_predictions) if len(each) > 1]
+    if len(several) == 2 and several[0] != several[1]:
+        raise ValueError(f"{arm} has seeds {several[0]} and {reference} {several[1]}; expected the same")
+    seeds = several[0] if several else sorted(predictions)
+    mine_only, other_only = (next(iter(each.values())) for each in (predictions, reference_predictions))
+    first = mine_only
     start = int(generator.integers(2**63))
     rows = []
     for metric in metrics:
         each = []
         for seed in seeds:
-            pair = _like(first, predictions[seed]), _like(first, reference_predictions.get(seed, only))
+            pair = predictions.get(seed, mine_only), reference_predictions.get(seed, other_only)
+            pair = tuple(_like(first, each) for each in pair)
             mine, other = (bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in pair)
             each.append(mine.minus(other))
         rows += _rows(each, first.names, metric, generator, groups)

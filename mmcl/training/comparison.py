@@ -70,7 +70,8 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
 
     Adjusted rows are beyond age, sex and body size: metrics "partial R2" and "partial r" of a phenotype, "AUROC gain"
     of a disease. Rows with a `reference` hold METHOD less that arm in the same mode with the same labels; `scratch` is
-    the exception, supervised training standing against the probes of METHOD too. Plain and paired rows of the preset
+    the exception, supervised training standing against the linear probe of METHOD too; nearest neighbours are compared
+    among themselves alone. Plain and paired rows of the preset
     `paper` are the published scores (see `reported_metrics`, `published_missing`); adjusted ones always leave missing
     labels out.
     """
@@ -118,7 +119,7 @@ def published_missing(predictions: Predictions) -> Predictions:
 
 
 def _comparable(mode: str, other: Entry) -> bool:
-    return other.mode in (mode, "") or other.arm == "scratch"
+    return other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
 
 
 def _adjusted(

@@ -53,7 +53,10 @@ def test_paired_difference_finds_the_better_arm_in_any_order_of_subjects():
     assert (rows.reference == "mdm").all() and (rows.low > 0).all()
     np.testing.assert_allclose(rows.value[:4], r2(good.truth, good.score) - r2(poor.truth, poor.score))
     with pytest.raises(ValueError, match="expected the same"):
-        compare_predictions({0: good}, {1: poor, 2: poor}, ["R2"], 5, generator, **what)
+        compare_predictions({0: good, 3: good}, {1: poor, 2: poor}, ["R2"], 5, generator, **what)
+    each = compare_predictions({0: good}, {1: poor, 2: good}, ["R2"], 5, generator, **what)
+    np.testing.assert_allclose(each.value[:4], (r2(good.truth, good.score) - r2(poor.truth, poor.score)) / 2)
+    assert (each.seed == "1 2").all()
     other = Predictions(poor.subject, poor.names, poor.truth + 1, poor.score)
     with pytest.raises(ValueError, match="different truths"):
         compare_predictions({0: good}, {0: other}, ["R2"], 5, generator, **what)
