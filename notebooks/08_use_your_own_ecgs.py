@@ -102,7 +102,7 @@ trained = read_json(arm / "finished.json")
 card = {
     "data": setting.footer,
     "preset": setting.preset.name,
-    "validation loss": f"{trained['validation_loss']:.3f}",
+    "metrics": f"validation loss {trained['validation_loss']:.3f}",
     "licence": "MIT",
 }
 path = mmcl.export_encoder(encoder, setting.run.folder / "encoder", card)

@@ -12,6 +12,7 @@ records innermost so that they fill the vector units, more than a thousand on on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -39,25 +40,27 @@ _TOGETHER = 2
 """Records that pass through all steps at once: 24 lanes fill the vector units, and the steps find them in the cache."""
 
 
-def preprocess_ecg(signal: np.ndarray, threads: int = 1) -> np.ndarray:
+def preprocess_ecg(signal: np.ndarray, threads: int = 1, leads: Sequence[int] = range(len(LEADS))) -> np.ndarray:
     """The whole of method section 3.
 
     `signal`: (batch, 12, samples), millivolt, 500 Hz, leads in the order of `mmcl.config.LEADS`; NaN counts as 0.
     Returns float32 (batch, 12, samples), each lead group of each record with mean 0 and variance 1, or all 0 where it
-    was flat. `threads` share the records of the batch; the result does not depend on their number.
+    was flat. `threads` share the records of the batch; the result does not depend on their number. With `leads`
+    (ascending indices) only these are looked at, as if there were no others; the rest of the result is 0.
     """
     signal = np.asarray(signal)
     if signal.ndim != 3 or signal.shape[1] != len(LEADS):
         raise ValueError(f"ECG of shape {signal.shape}, expected (batch, {len(LEADS)}, samples)")
-    result = np.empty(signal.shape, dtype=np.float32)
+    leads = list(leads)
+    result = np.zeros(signal.shape, dtype=np.float32)
 
     def preprocess(part: slice) -> None:
         records = np.asarray(signal[part], dtype=np.float64)
         records = np.where(np.isnan(records), 0.0, records)
         if not np.isfinite(records).all():
             raise ValueError("the ECG holds infinite values; expected millivolt, or NaN where nothing was recorded")
-        clipped = clip_amplitude(records)
-        result[part] = standardise(clipped - baseline(clipped))
+        clipped = clip_amplitude(records if len(leads) == len(LEADS) else records[:, leads])
+        result[part, leads] = standardise(clipped - baseline(clipped), leads)
 
     parts = [slice(start, start + _TOGETHER) for start in range(0, len(signal), _TOGETHER)]
     if threads > 1:
@@ -75,15 +78,18 @@ def clip_amplitude(signal: np.ndarray) -> np.ndarray:
     return np.clip(signal, -limit, limit)
 
 
-def standardise(signal: np.ndarray) -> np.ndarray:
-    """Z-score (batch, 12, samples) with one mean and one variance per record and lead group."""
+def standardise(signal: np.ndarray, leads: Sequence[int] = range(len(LEADS))) -> np.ndarray:
+    """Z-score (batch, leads, samples) with one mean and one variance per record and lead group."""
     result = np.empty_like(signal)
     for group in LEAD_GROUPS:
-        leads = slice(group[0], group[-1] + 1)
-        part = signal[:, leads]
+        places = [place for place, lead in enumerate(leads) if lead in group]
+        if not places:
+            continue
+        rows = slice(places[0], places[-1] + 1)
+        part = signal[:, rows]
         mean = part.mean(axis=(1, 2), keepdims=True)
         variance = part.var(axis=(1, 2), keepdims=True)
-        result[:, leads] = (part - mean) / np.sqrt(variance + EPSILON)
+        result[:, rows] = (part - mean) / np.sqrt(variance + EPSILON)
     return result
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -81,8 +82,11 @@ class Electrocardiogram:
     flags: tuple[str, ...]
 
 
-def harmonise(recording: Recording) -> Electrocardiogram:
-    """Bring a recording into the project's form; `Unusable` names what cannot be mended."""
+def harmonise(recording: Recording, needed: Sequence[str] | None = None) -> Electrocardiogram:
+    """Bring a recording into the project's form; `Unusable` names what cannot be mended.
+
+    With `needed` it must have these leads, with a signal, instead of any six.
+    """
     rate = _sampling_rate(recording)
     leads = _leads_in_millivolt(recording)
     flags = [f"computed:{name}" for name in _compute_limb_leads(leads)]
@@ -102,7 +106,12 @@ def harmonise(recording: Recording) -> Electrocardiogram:
     signal[absent] = 0.0
 
     silent = [_is_flat(lead) for lead in signal]
-    if len(LEADS) - sum(silent) < LEAST_LEADS:
+    if needed is not None:
+        lost = [name for name in needed if silent[LEADS.index(name)]]
+        if lost:
+            found = f"no signal in {', '.join(lost)}"
+            raise _unusable(recording, "flat", found, f"a signal in each of {', '.join(needed)}")
+    elif len(LEADS) - sum(silent) < LEAST_LEADS:
         found = f"{len(LEADS) - sum(silent)} leads with a signal"
         raise _unusable(recording, "flat", found, f"at least {LEAST_LEADS}")
     flags += [f"flat:{name}" for name, flat in zip(LEADS, silent, strict=True) if flat and name in leads]

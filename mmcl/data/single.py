@@ -26,13 +26,44 @@ def preprocess_ecg(
     absent leads and NaN as `mmcl.data.signals` says, then method section 3. ValueError for what cannot be used, naming
     `name`, the value and what was expected.
 
-    >>> signal = np.random.default_rng(0).normal(size=(12, 2500))
-    >>> preprocess_ecg(signal, sampling_rate=250).shape
+    >>> signal = 100 * np.random.default_rng(0).normal(size=(8, 2500))
+    >>> leads = ["v6", "v5", "v4", "v3", "v2", "v1", "II", "I"]
+    >>> preprocess_ecg(signal, sampling_rate=250, leads=leads, unit="uV").shape
     (12, 5000)
     """
-    signal = signal.detach().cpu().numpy() if torch.is_tensor(signal) else np.asarray(signal)
-    recording = Recording(signal, tuple(leads), (unit,) * len(leads), sampling_rate, name, name)
-    return ecg_preprocessing.preprocess_ecg(harmonise(recording).signal[None])[0]
+    return prepare_ecg(signal, sampling_rate, leads, unit, name)[0]
+
+
+def prepare_ecg(
+    signal: np.ndarray | torch.Tensor,
+    sampling_rate: float,
+    leads: Sequence[str],
+    unit: str,
+    name: str,
+    needed: Sequence[str] | None = None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """What `preprocess_ecg` gives, and the flags of `mmcl.data.signals`.
+
+    With `needed` the recording must have these leads, instead of any six, and what it lacks counts in no mean and no
+    deviation: a recording of one lead is standardised by that lead.
+    """
+    recording = Recording(as_array(signal), tuple(leads), (unit,) * len(leads), sampling_rate, name, name)
+    ecg = harmonise(recording, needed)
+    if needed is None:
+        return ecg_preprocessing.preprocess_ecg(ecg.signal[None])[0], ecg.flags
+    present = [k for k, lead in enumerate(LEADS) if f"missing:{lead}" not in ecg.flags]
+    return ecg_preprocessing.preprocess_ecg(ecg.signal[None], leads=present)[0], ecg.flags
+
+
+def as_array(values: np.ndarray | torch.Tensor) -> np.ndarray:
+    """An array of whatever holds numbers; ValueError for what holds others."""
+    if torch.is_tensor(values):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"signals of type {array.dtype}: expected real numbers")
+    return array
 
 
 def preprocess_cmr(

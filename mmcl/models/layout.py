@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import torch
 
-from mmcl.config import LEADS, CmrEncoderConfig, EcgConfig, EncoderConfig
+from mmcl.config import ENCODERS, LEADS, RAW_SAMPLING_RATE, CmrEncoderConfig, EcgConfig, EncoderConfig
 from mmcl.models.cmr_encoder import RELEASED_PREFIX, from_released
 from mmcl.models.position import sin_cos_embedding
 
-HEADS = {384: 6, 512: 8, 640: 8, 768: 8}
-"""Width -> attention heads of the published sizes tiny, small, medium and big; no tensor tells their number."""
+HEADS = {size.width: size.heads for size in ENCODERS.values()}
+"""Width -> attention heads of the published sizes; no tensor tells their number."""
 
-RELEASED_RATE = 500
+RELEASED_RATE = RAW_SAMPLING_RATE
 """Hz; sampling rate of the released encoders."""
 
 _LEAST_LIKENESS = 0.3
@@ -68,16 +68,25 @@ def ecg_layout(
     hidden = own.get("blocks.0.mlp.fc1.weight")
     if hidden is None or hidden.shape[1:] != (width,):
         raise ValueError(f"blocks.0.mlp.fc1.weight: expected (hidden, {width}), found {_shape(hidden)}")
-    heads = heads or (int(metadata["heads"]) if "heads" in metadata else HEADS.get(width))
     if heads is None:
-        raise ValueError(f"attention heads of an encoder of width {width}: no tensor tells them; give heads=")
-    if width % heads:
+        heads = _count(metadata, "heads") or HEADS.get(width)
+    if heads is None:
+        known = ", ".join(f"{n} of width {w}" for w, n in HEADS.items())
+        raise ValueError(
+            f"attention heads of an encoder of width {width}: no tensor tells them, published are {known}; give heads="
+        )
+    if heads < 1 or width % heads:
         raise ValueError(f"heads {heads}: expected a divisor of the width, {width}")
     tokens = own["pos_embed"].shape[1] - 1
-    leads = leads or (int(metadata["leads"]) if "leads" in metadata else _rows(own["pos_embed"]))
-    if tokens % leads:
-        raise ValueError(f"leads {leads}: expected a divisor of the {tokens} tokens of the position embedding")
-    rate = int(metadata.get("sampling_rate", RELEASED_RATE))
+    if leads is None:
+        leads = _count(metadata, "leads") or _rows(own["pos_embed"])
+    if not 1 <= leads <= len(LEADS) or tokens < leads or tokens % leads:
+        raise ValueError(
+            f"leads {leads}: expected a divisor, up to {len(LEADS)}, of the {tokens} tokens of the position embedding"
+        )
+    rate = _count(metadata, "sampling_rate") or RELEASED_RATE
+    if rate > RAW_SAMPLING_RATE:
+        raise ValueError(f"sampling rate {rate} Hz: expected at most {RAW_SAMPLING_RATE}")
     pooling = "attention" if any(name.startswith("attention_pool.") for name in own) else "mean"
     return EcgLayout(
         own,
@@ -117,10 +126,10 @@ def _ecg_prefix(state: Mapping[str, torch.Tensor]) -> str | None:
 
 def _cmr_prefix(state: Mapping[str, torch.Tensor]) -> str | None:
     """What stands before `0.weight` (published) or `conv1.weight` (this project) of a CMR encoder."""
-    for ends in (f"{RELEASED_PREFIX}0.weight", f"{RELEASED_PREFIX}conv1.weight"):
-        for name in state:
-            if name.endswith(ends):
-                return name.removesuffix(ends.removeprefix(RELEASED_PREFIX))
+    for ends in ("0.weight", "conv1.weight"):
+        prefixes = [name.removesuffix(ends) for name in state if name.endswith(RELEASED_PREFIX + ends)]
+        if prefixes:
+            return min(prefixes, key=len)
     return "" if "conv1.weight" in state and "layer4.0.conv1.weight" in state else None
 
 
@@ -157,6 +166,16 @@ def _rows(embedding: torch.Tensor) -> int:
     if tokens % len(LEADS) == 0:
         return len(LEADS)
     raise ValueError(f"position embedding of {tokens} tokens: cannot tell leads from time; give source_leads=")
+
+
+def _count(metadata: Mapping[str, str], name: str) -> int | None:
+    """A number of at least 1 from a file's metadata, None when it is not there."""
+    if name not in metadata:
+        return None
+    text = metadata[name]
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"metadata {name} {text[:40]!r}: expected a number of at least 1")
+    return int(text)
 
 
 def _shape(tensor: torch.Tensor | None) -> str:

@@ -33,10 +33,11 @@ _STORAGES = {
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """All named tensors of a weight file, on the CPU, and the file's metadata (safetensors alone has some).
+    """All named tensors of a weight file, on the CPU, and the file's metadata.
 
-    Nested dictionaries are flattened, their keys joined by dots. ValueError says what was expected and what was found
-    when the file is wrong, truncated or holds no tensor; FileNotFoundError when there is none.
+    Nested dictionaries are flattened, their keys joined by dots. Metadata are those of safetensors, or the strings and
+    numbers of the dictionary `mmcl` in a checkpoint of this project. ValueError says what was expected and what was
+    found when the file is wrong, truncated or holds no tensor; FileNotFoundError when there is none.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,7 +47,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
         start = file.read(16)
     try:
         if zipfile.is_zipfile(path):
-            tensors, metadata = _flattened(_read_zip(path)), {}
+            content = _read_zip(path)
+            tensors, metadata = _flattened(content), _facts(content)
         elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
             tensors, metadata = _read_safetensors(path)
         else:
@@ -145,7 +147,9 @@ class _TensorUnpickler(pickle.Unpickler):
 
 def _rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_) -> torch.Tensor:
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if min((offset, *size, *stride)) < 0 or (math.prod(size) and last >= len(storage)):
+    count = math.prod(size)
+    # Steps of 0 would let a few bytes ask for any amount of memory.
+    if min((offset, *size, *stride)) < 0 or count > len(storage) or (count and last >= len(storage)):
         raise ValueError(f"a tensor of shape {tuple(size)} that reaches beyond its storage of {len(storage)} numbers")
     return storage.as_strided(size, stride, offset).clone()
 
@@ -163,3 +167,9 @@ def _flattened(content: object, prefix: str = "") -> dict[str, torch.Tensor]:
             if isinstance(key, str):
                 found |= _flattened(value, f"{prefix}{key}.")
     return found
+
+
+def _facts(content: object) -> dict[str, str]:
+    facts = content.get("mmcl") if isinstance(content, Mapping) else None
+    facts = facts if isinstance(facts, Mapping) else {}
+    return {name: str(value) for name, value in facts.items() if isinstance(name, str) and type(value) in (str, int)}

@@ -1,21 +1,25 @@
 """Encoders from files of every known layout, their sizes inferred; one's own ECGs through them; export and back."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from mmcl.config import LEADS, CmrEncoderConfig, EcgConfig, EncoderConfig
+from mmcl.config import ENCODERS, LEADS, CmrEncoderConfig, DecoderConfig, EcgConfig, EncoderConfig
 from mmcl.data.single import preprocess_ecg
 from mmcl.models.cmr_encoder import CmrEncoder, to_released
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.models.ecg_encoder import EcgEncoder
 from mmcl.models.estimator import EcgFeatures
+from mmcl.models.masked_autoencoder import MaskedAutoencoder
 from mmcl.models.pretrained import PretrainedEncoder, export_encoder, load_encoder
 
-SIZES = {"tiny": (384, 3, 6), "small": (512, 4, 8), "medium": (640, 6, 8), "big": (768, 8, 8)}
+CARD = {"data": "simulated cohort", "preset": "corrected", "metrics": "AUROC 0.5 | n 3", "licence": "CC0-1.0"}
 
 
 def _encoder(width=48, depth=2, heads=4, window=500, patch=50, leads=12, pooling="mean", seed=0):
@@ -37,13 +41,13 @@ def _released(encoder):
     return state | {"norm.weight": torch.ones(encoder.width), "norm.bias": torch.zeros(encoder.width)}
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ENCODERS)
 def test_published_sizes_are_inferred(tmp_path, size):
-    width, depth, heads = SIZES[size]
+    width, depth, heads = (getattr(ENCODERS[size], name) for name in ("width", "depth", "heads"))
     encoder = _encoder(width, depth, heads, window=2500, patch=100)
     torch.save({"model": _released(encoder), "args": torch.device("cpu")}, tmp_path / "signal.pth")
     loaded = load_encoder(tmp_path / "signal.pth")
-    assert (loaded.width, len(loaded.model.blocks), loaded.model.blocks[0].attn.heads) == SIZES[size]
+    assert (loaded.width, len(loaded.model.blocks), loaded.model.blocks[0].attn.heads) == (width, depth, heads)
     assert (loaded.window, loaded.sampling_rate, loaded.leads) == (2500, 500, LEADS)
     x = torch.randn(2, 12, 2500)
     torch.testing.assert_close(loaded(x), encoder(x))
@@ -51,6 +55,7 @@ def test_published_sizes_are_inferred(tmp_path, size):
     assert not loaded.training and loaded.tokens(x).shape == (2, 300, width)
 
 
+@pytest.mark.filterwarnings("ignore:the file names none")
 @pytest.mark.parametrize(("window", "patch", "leads"), [(500, 50, 12), (1000, 100, 8), (300, 25, 3), (2000, 200, 1)])
 def test_window_patch_and_leads_are_inferred_from_the_tensors(tmp_path, window, patch, leads):
     encoder = _encoder(window=window, patch=patch, leads=leads)
@@ -101,10 +106,73 @@ def test_another_window_and_fewer_leads(tmp_path):
     assert few.leads == ("V1", "II")
     own = encoder.pos_embed[0, 1:].unflatten(0, (12, -1))
     torch.testing.assert_close(few.model.pos_embed[0, 1:].unflatten(0, (2, -1)), own[[6, 1]])
-    single = load_encoder(tmp_path / "x.pth", heads=4, leads=["II"])
-    torch.save({"model": _released(single.model)}, tmp_path / "one.pth")
-    resampled = load_encoder(tmp_path / "one.pth", heads=4, leads=["I", "II", "III"], window=700)
-    assert resampled(torch.randn(1, 3, 700)).shape == (1, 48)
+    back = load_encoder(tmp_path / "x.pth", heads=4, leads=LEADS[::-1])
+    torch.testing.assert_close(back.model.pos_embed[0, 1:].unflatten(0, (12, -1)), own.flip(0), rtol=0, atol=0)
+    both = load_encoder(tmp_path / "x.pth", heads=4, leads=["V1", "II"], window=700)
+    resized = F.interpolate(own[[6, 1]].permute(2, 0, 1)[None], (2, 14), mode="bicubic")[0].permute(1, 2, 0)
+    torch.testing.assert_close(both.model.pos_embed[0, 1:].unflatten(0, (2, 14)), resized)
+
+
+def test_leads_that_an_encoder_does_not_know_lie_between_those_that_it_knows(tmp_path):
+    model = _encoder(leads=3)
+    path = export_encoder(PretrainedEncoder(model, ("V6", "I", "V2"), 500), tmp_path / "x")
+    wider = load_encoder(path, leads=["I", "V2", "V3", "V6", "aVR"])
+    v6, one, v2 = model.pos_embed[0, 1:].unflatten(0, (3, -1))
+    expected = torch.stack([one, v2, 0.75 * v2 + 0.25 * v6, v6, one + 3 / 7 * (v2 - one)])
+    torch.testing.assert_close(wider.model.pos_embed[0, 1:].unflatten(0, (5, -1)), expected)
+
+
+def test_a_file_of_fewer_leads_that_does_not_name_them(tmp_path):
+    encoder = _encoder(leads=3)
+    torch.save({"model": _released(encoder)}, tmp_path / "x.pth")
+    with pytest.warns(UserWarning, match="none of its 3 leads: taken as I II III; give leads="):
+        assert load_encoder(tmp_path / "x.pth", heads=4).leads == ("I", "II", "III")
+    named = load_encoder(tmp_path / "x.pth", heads=4, leads=["V5", "II", "V1"])
+    torch.testing.assert_close(named.model.pos_embed, encoder.pos_embed, rtol=0, atol=0)
+    with pytest.warns(UserWarning, match="none of its 3 leads: resampled"):
+        resampled = load_encoder(tmp_path / "x.pth", heads=4, leads=["I", "II"], window=700)
+    assert resampled(torch.randn(1, 2, 700)).shape == (1, 48)
+
+
+@pytest.mark.parametrize("name", ["signal_encoder_mdm", "signal_encoder_mmcl", "signal_encoder_mmcl_wo_mdm"])
+def test_the_released_signal_files(tmp_path, name):
+    """As method section 10 describes them; the MDM file holds its decoder and the options of its training besides."""
+    torch.manual_seed(0)
+    model = MaskedAutoencoder(EcgConfig(), EncoderConfig(), DecoderConfig()).eval()
+    content = {"model": model.encoder.state_dict()}
+    if name == "signal_encoder_mdm":
+        content["model"] |= {k: v for k, v in model.state_dict().items() if not k.startswith("encoder.")}
+        options = argparse.Namespace(model="mae_vit", output_dir=tmp_path, device=torch.device("cuda"))
+        content |= {"args": options, "epoch": 399, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}}
+    torch.save(content, tmp_path / f"{name}.pth")
+    loaded = load_encoder(tmp_path / f"{name}.pth")
+    x = torch.randn(1, 12, 2500)
+    assert (loaded.width, loaded.window, loaded.model.patch, loaded.leads) == (384, 2500, 100, LEADS)
+    torch.testing.assert_close(loaded.tokens(x), model.encoder.tokens(x))
+    torch.testing.assert_close(loaded(x), F.layer_norm(model.encoder.tokens(x).mean(1), (384,), eps=1e-6))
+    by_class = load_encoder(tmp_path / f"{name}.pth", pooling="class")
+    torch.testing.assert_close(by_class(x), model.encoder(x))
+
+
+def test_lightning_checkpoints_with_all_that_they_carry(tmp_path):
+    cmr = CmrEncoder(CmrEncoderConfig("basic", (1, 1, 1, 1), (8, 8, 8, 8))).eval()
+    model = ContrastiveModel(_encoder(), cmr, hidden=16, projection=8)
+    optimiser = torch.optim.AdamW(model.parameters())
+    model.project_ecg(torch.randn(2, 12, 500)).sum().backward()
+    optimiser.step()
+    checkpoint = {
+        "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
+        "optimizer_states": [optimiser.state_dict()],
+        "callbacks": {"ModelCheckpoint": {"best_model_path": str(tmp_path), "best_model_score": torch.tensor(0.1)}},
+        "hyper_parameters": argparse.Namespace(lr=1e-3, path=tmp_path),
+        "mmcl": {"heads": 4, "leads": 12, "sampling_rate": 125},
+    }
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    loaded = load_encoder(tmp_path / "last.ckpt")
+    x, images = torch.randn(1, 12, 500), torch.rand(1, 3, 48, 48)
+    torch.testing.assert_close(loaded(x), model.encoder_ecg.eval()(x))
+    assert loaded.sampling_rate == 125
+    torch.testing.assert_close(load_encoder(tmp_path / "last.ckpt", modality="cmr")(images), cmr(images))
 
 
 def test_errors_say_what_was_expected_and_found(tmp_path):
@@ -116,8 +184,20 @@ def test_errors_say_what_was_expected_and_found(tmp_path):
         load_encoder(tmp_path / "x.pth", heads=5)
     with pytest.raises(ValueError, match="x.pth: no CMR encoder.*found model.cls_token"):
         load_encoder(tmp_path / "x.pth", modality="cmr")
-    with pytest.raises(ValueError, match="lead 'V9'"):
-        load_encoder(tmp_path / "x.pth", heads=4, leads=["V9"])
+    for leads, name in ((["V9"], "V9"), (["II", "ii"], "ii")):
+        with pytest.raises(ValueError, match=f"lead '{name}': expected each once of I, II"):
+            load_encoder(tmp_path / "x.pth", heads=4, leads=leads)
+    with pytest.raises(ValueError, match="window of 520 samples: expected a multiple of the patch, 50"):
+        load_encoder(tmp_path / "x.pth", heads=4, window=520)
+    with pytest.raises(ValueError, match="leads 7: expected a divisor"):
+        load_encoder(tmp_path / "x.pth", heads=4, source_leads=7)
+    torch.save({"model": state | {"cls_token": torch.full((1, 1, 48), torch.nan)}}, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match="nan.pth: model.cls_token: expected finite"):
+        load_encoder(tmp_path / "nan.pth", heads=4)
+    cmr = CmrEncoder(CmrEncoderConfig("basic", (1, 1, 1, 1), (8, 8, 8, 8)))
+    torch.save(to_released(cmr.state_dict()), tmp_path / "cmr.pth")
+    with pytest.raises(ValueError, match="a CMR encoder and window, leads: expected none"):
+        load_encoder(tmp_path / "cmr.pth", window=500, leads=["I"])
     torch.save({"model": {k: v for k, v in state.items() if not k.startswith("blocks.0")}}, tmp_path / "gap.pth")
     with pytest.raises(ValueError, match=r"blocks \[1\]"):
         load_encoder(tmp_path / "gap.pth", heads=4)
@@ -166,7 +246,7 @@ def test_an_ecg_that_cannot_be_used_is_named():
 def test_an_export_comes_back_with_all_that_it_needs(tmp_path):
     model = _encoder(window=300, patch=25, leads=2, pooling="attention")
     encoder = PretrainedEncoder(model, ("II", "V5"), 125).eval()
-    path = export_encoder(encoder, tmp_path / "mine", {"data": "simulated cohort", "licence": "CC0-1.0"})
+    path = export_encoder(encoder, tmp_path / "mine", CARD)
     loaded = load_encoder(path)
     assert (loaded.leads, loaded.sampling_rate, loaded.window, loaded.model.pooling) == (
         ("II", "V5"), 125, 300, "attention",
@@ -174,8 +254,36 @@ def test_an_export_comes_back_with_all_that_it_needs(tmp_path):
     x = torch.randn(2, 2, 300)
     torch.testing.assert_close(loaded(x), encoder(x), rtol=0, atol=0)
     card = (tmp_path / "mine.md").read_text()
-    assert "| licence | CC0-1.0 |" in card and "not a medical device" in card and "mine.safetensors" in card
+    for row in ("data | simulated cohort", "preset | corrected", r"metrics | AUROC 0.5 \| n 3", "licence | CC0-1.0"):
+        assert f"| {row} |\n" in card
+    assert "Research on" in card and "not a medical device" in card and "mine.safetensors" in card
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.md", "mine.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("heads", "0"), ("heads", "-4"), ("leads", "x"), ("sampling_rate", "999"), ("pooling", "max"), ("card", "["),
+     ("lead_names", "{}"), ("lead_names", "[1]"), ("lead_names", '["II", "II"]')],
+)  # fmt: skip
+def test_metadata_that_cannot_be_are_named(tmp_path, name, value):
+    save_file(_encoder().state_dict(), tmp_path / "odd.safetensors", {"heads": "4"} | {name: value})
+    word = {"sampling_rate": "sampling rate", "lead_names": "lead"}.get(name, name)
+    with pytest.raises(ValueError, match=rf"odd.safetensors: .*{word}.*expected"):
+        load_encoder(tmp_path / "odd.safetensors")
+
+
+def test_a_card_says_what_it_must_or_is_refused(tmp_path):
+    encoder = PretrainedEncoder(_encoder(), LEADS, 500)
+    for lacking in CARD:
+        with pytest.raises(ValueError, match=f"a model card without {lacking}: expected data, preset, metrics, lic"):
+            export_encoder(encoder, tmp_path / "x", {key: value for key, value in CARD.items() if key != lacking})
+    assert not list(tmp_path.iterdir())
+    path = export_encoder(encoder, tmp_path / "v0.1")
+    assert path.name == "v0.1.safetensors" and "| licence | not stated |" in (tmp_path / "v0.1.md").read_text()
+    kept = export_encoder(load_encoder(export_encoder(encoder, tmp_path / "a", CARD)), tmp_path / "b")
+    assert load_encoder(kept).card == CARD
+    with pytest.raises(ValueError, match="of type EcgEncoder: expected what load_encoder gives"):
+        export_encoder(encoder.model, tmp_path / "c", CARD)
 
 
 def test_our_own_checkpoints_tell_heads_and_sampling_rate(tmp_path):

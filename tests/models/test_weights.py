@@ -123,3 +123,16 @@ def test_a_tensor_may_not_reach_beyond_its_storage(tmp_path, state):
             )
     with pytest.raises(ValueError, match="beyond its storage of 4"):
         read_tensors(tmp_path / "x.pth")
+
+
+def test_a_few_bytes_cannot_ask_for_much_memory(tmp_path):
+    torch.save({"a": torch.arange(4.0).as_strided((1 << 20, 1 << 20), (0, 0))}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="beyond its storage of 4"):
+        read_tensors(tmp_path / "x.pth")
+
+
+def test_a_checkpoint_of_this_project_has_metadata(tmp_path, state):
+    facts = {"heads": 4, "leads": "12", "path": tmp_path, "rates": [1]}
+    torch.save({"state_dict": state, "mmcl": facts}, tmp_path / "x.ckpt")
+    tensors, metadata = read_tensors(tmp_path / "x.ckpt")
+    assert set(tensors) == {f"state_dict.{name}" for name in state} and metadata == {"heads": "4", "leads": "12"}
