@@ -403,7 +403,7 @@ def _entries(manifest: Manifest, raw: Path, subjects: pd.DataFrame) -> list[Entr
 
 def _prepared(setting: Setting, manifest: Manifest, entry: Entry, centre_crop: bool, whole: int) -> HeartFrames:
     cine, crop = read_cine(manifest, entry), setting.profile.cmr.crop
-    return preprocess_cine(cine, crop, centre_crop, manifest.cavity_label, entry.es_frame, whole)
+    return preprocess_cine(cine, crop, centre_crop, manifest.cavity_label, whole=whole)
 
 
 def _whole_frames(setting: Setting, manifest: Manifest, raw: Path, subjects: pd.DataFrame) -> np.ndarray:

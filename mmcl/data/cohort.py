@@ -29,12 +29,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One visit of one subject: its files by the manifest's names, and the end-systolic frame where a table has it."""
+    """One visit of one subject: its files by the manifest's names, and frames of its cine where a table has them."""
 
     subject: str
     visit: int
     files: dict[str, Path]
     es_frame: int | None = None
+    ed_frame: int = 0
 
 
 def list_subjects(
@@ -65,19 +66,23 @@ def list_entries(
 ) -> list[Entry]:
     """One entry per subject and visit. The first visit is expected of everybody, a later one where it has files."""
     patterns = {name: text for name, text in dataclasses.asdict(manifest.files).items() if text}
-    es_frame = {}
-    if manifest.es_column:
-        if manifest.es_column not in participants:
-            raise ValueError(
-                f"participants table: no column {manifest.es_column!r}, which the manifest names es_column"
-            )
-        es_frame = pd.to_numeric(participants[manifest.es_column]).dropna().astype(int).to_dict()
+    ed_frame, es_frame = (_frames(manifest, name, participants) for name in ("ed_column", "es_column"))
     entries = []
     for subject, visit in itertools.product(subjects, manifest.visits):
         files = {name: raw / text.format(subject=subject, visit=visit) for name, text in patterns.items()}
         if visit == manifest.visits[0] or any(path.is_file() for path in files.values()):
-            entries.append(Entry(subject, visit, files, es_frame.get(subject)))
+            entries.append(Entry(subject, visit, files, es_frame.get(subject), ed_frame=ed_frame.get(subject, 0)))
     return entries
+
+
+def _frames(manifest: Manifest, name: str, participants: pd.DataFrame | None) -> dict[str, int]:
+    """Subject -> frame, from the column that the manifest's key `name` names; empty without the key."""
+    column = getattr(manifest, name)
+    if column is None:
+        return {}
+    if column not in participants:
+        raise ValueError(f"participants table: no column {column!r}, which the manifest names {name}")
+    return pd.to_numeric(participants[column]).dropna().astype(int).to_dict()
 
 
 def subject_table(

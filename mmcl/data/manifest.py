@@ -17,7 +17,7 @@ import yaml
 from mmcl.data.splits import FRACTIONS
 from mmcl.paths import ROOT
 
-READERS = {"ecg": ("wfdb",), "cmr": ("nifti", "nifti_pair", "dicom_zip")}
+READERS = {"ecg": ("wfdb",), "cmr": ("nifti", "nifti_pair", "dicom_zip", "acdc")}
 """Names of the readers of each modality; `nifti_pair` takes the end-systolic volume from the pattern `cmr_es`."""
 
 SPLIT_RULES = ("profile", "fractions", "column")
@@ -67,8 +67,8 @@ class Manifest:
     """One cohort. `shareable` says whether figures and numbers made from it may be published with the code.
 
     `visits` are instances of the tables, one row of the store for each that a subject has. `cavity_label` marks the
-    left ventricular cavity in the segmentations. `es_column` names a column of the participants table that holds the
-    end-systolic frame, counted from 0.
+    left ventricular cavity in the segmentations. `ed_column` and `es_column` name columns of the participants table
+    that hold the end-diastolic and end-systolic frame, counted from 0; without the former cines begin at end-diastole.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Manifest:
     labels: str = "none"
     visits: tuple[int, ...] = (2,)
     cavity_label: int = 3
+    ed_column: str | None = None
     es_column: str | None = None
     source: str | None = None
 
@@ -168,8 +169,8 @@ def _check(manifest: Manifest) -> None:
     _one_of("labels", manifest.labels, LABEL_RULES)
     if (manifest.split.rule == "column") != (manifest.split.column is not None):
         raise ValueError(f"split.column is {manifest.split.column!r}; it goes with the rule column and no other")
-    if (manifest.split.column or manifest.es_column) and not tables["participants"]:
-        raise ValueError("split.column and es_column need tables.participants")
+    if (manifest.split.column or manifest.ed_column or manifest.es_column) and not tables["participants"]:
+        raise ValueError("split.column, ed_column and es_column need tables.participants")
     if manifest.labels == "icd10" and not tables["records"]:
         raise ValueError("labels icd10 needs tables.records")
 

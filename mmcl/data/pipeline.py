@@ -20,6 +20,7 @@ import pandas as pd
 import mmcl
 from mmcl.config import Preset, Profile, fingerprint
 from mmcl.data import tables
+from mmcl.data.acdc import begin_at_ed, read_acdc
 from mmcl.data.cmr_preprocessing import CANVAS, Cine, preprocess_cine
 from mmcl.data.cohort import Entry, list_entries, list_subjects, subject_table
 from mmcl.data.dicom import read_dicom_zip
@@ -229,7 +230,7 @@ def _prepare_all(
 def _read_and_prepare(manifest: Manifest, raw: Path, settings: Settings, entry: Entry) -> Prepared | Rejection:
     try:
         recording, cine = _read(manifest, entry)
-        result = prepare(recording, cine, settings, entry.es_frame)
+        result = prepare(recording, cine, settings)
     except Unusable as unusable:
         result = unusable.rejection
     if isinstance(result, Rejection):
@@ -246,16 +247,17 @@ def _read(manifest: Manifest, entry: Entry) -> tuple[Recording | None, Cine | No
 
 
 def read_cine(manifest: Manifest, entry: Entry) -> Cine:
-    """The short-axis images of an entry by the manifest's reader; `Unusable` says why they cannot be read."""
+    """The short-axis images of an entry by the manifest's reader, from end-diastole on; `Unusable` says why not."""
     files, subject = entry.files, entry.subject
     labels = files.get("segmentation")
     if manifest.readers.cmr == "nifti_pair":
         pair = (labels, files["segmentation_es"]) if labels else None
         return read_nifti_pair(files["cmr"], files["cmr_es"], subject, pair)
-    labels = labels if labels and labels.is_file() else None
-    if manifest.readers.cmr == "dicom_zip":
-        return read_dicom_zip(files["cmr"], subject, labels)
-    return read_nifti(files["cmr"], subject, labels)
+    if manifest.readers.cmr == "acdc":
+        return read_acdc(files["cmr"], subject)
+    read = read_dicom_zip if manifest.readers.cmr == "dicom_zip" else read_nifti
+    cine = read(files["cmr"], subject, labels if labels and labels.is_file() else None)
+    return begin_at_ed(cine, entry.ed_frame, entry.es_frame)
 
 
 def _marks(result: Prepared, names: list[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Files are not trusted: whatever is wrong with one ends in `Unusable`, which name
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from mmcl.data.cmr_preprocessing import Cine
 from mmcl.data.quarantine import Unusable, reject
 from mmcl.data.signals import Recording
+
+MOST_VOXELS = 2**28
+"""Of a NIfTI file, judged before it is unpacked; 12 slices of 50 frames of 210 x 208 have a tenth of it."""
 
 
 def read_wfdb(path: Path, subject: str) -> Recording:
@@ -79,8 +83,12 @@ def _load_nifti(path: Path, subject: str, dimensions: int) -> tuple[np.ndarray, 
     _require(path, subject)
     try:
         image = nibabel.load(path)
+        if (voxels := math.prod(image.shape)) > MOST_VOXELS:
+            raise reject(path, subject, "absurd image size", f"{voxels} voxels", f"at most {MOST_VOXELS}")
         array = np.asanyarray(image.dataobj)
         spacing = tuple(float(size) for size in image.header.get_zooms()[1::-1])
+    except Unusable:
+        raise
     except (
         OSError,
         EOFError,

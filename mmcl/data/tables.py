@@ -25,7 +25,8 @@ _SPELLINGS = (
     re.compile(r"f\.(?P<field>\d+)(\.(?P<instance>\d+)(\.(?P<array>\d+))?)?"),
     re.compile(r"p(?P<field>\d+)(_i(?P<instance>\d+))?(_a(?P<array>\d+))?"),
 )
-_IDENTIFIERS = ("eid", "f.eid")
+_IDENTIFIERS = ("eid", "f.eid", "External code")
+"""Columns that name the subject, the last in the table of M&Ms."""
 
 
 def canonical_column(name: str) -> str:

@@ -101,3 +101,12 @@ def test_bad_nifti(tmp_path):
     path.write_bytes(b"no image at all")
     assert reason(read_nifti, path, "s") == "unreadable image"
     assert reason(read_nifti, write_image(tmp_path / "d.nii.gz", volume[..., 0]), "s") == "wrong shape"
+
+
+def test_nifti_of_absurd_size_is_not_unpacked(tmp_path):
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((4000, 4000, 40, 100))
+    header.set_data_dtype(np.uint8)
+    path = tmp_path / "a.nii"
+    path.write_bytes(header.binaryblock + bytes(4 + 1000))
+    assert reason(read_nifti, path, "s") == "absurd image size"
