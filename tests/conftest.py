@@ -61,3 +61,16 @@ def smoke_run(tmp_path_factory):
         )
     yield run
     patch.undo()
+
+
+@pytest.fixture
+def own_setting(smoke_run, tmp_path, monkeypatch):
+    """The setting of a run of its own that shares the store of `smoke_run`."""
+    from mmcl.setting import open_setting
+
+    store = smoke_run.store
+    monkeypatch.setenv("MMCL_BUILD", str(tmp_path))
+    new = open_setting("smoke", device="cpu")
+    new.run.folder.mkdir(parents=True)
+    new.run.store.symlink_to(store)
+    return new

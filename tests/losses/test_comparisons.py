@@ -91,24 +91,28 @@ def test_a_batch_of_one():
         barlow_twins_loss(*views)
 
 
-@pytest.mark.parametrize("temperature", [1e-3, 1e3])
+@pytest.mark.parametrize("temperature", [1e-6, 1e-3, 1e3, 1e6])
 def test_temperatures_at_their_limits_stay_finite(temperature):
     views = _views()
     for loss in (nt_xent_loss(*views, temperature), clocs_loss(views, None, temperature)):
         assert torch.isfinite(loss) and torch.isfinite(torch.autograd.grad(loss, views)[0]).all()
     if temperature > 1:
         assert nt_xent_loss(*views, temperature).item() == pytest.approx(math.log(9), rel=1e-3)
+        assert clocs_loss(views, None, temperature).item() == pytest.approx(math.log(5), rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_single(dtype):
-    views = _views().detach().to(dtype)
-    single = views.float()
-    for loss in (nt_xent_loss, barlow_twins_loss, byol_loss):
-        found = loss(*views)
+    original = _views(batch=8, width=16).detach()
+    halves = original.to(dtype)
+    losses = [lambda v, loss=loss: loss(*v) for loss in (nt_xent_loss, barlow_twins_loss, byol_loss)]
+    for loss in (*losses, clocs_loss):
+        found, whole = loss(halves), loss(original)
         assert found.dtype == torch.float32
-        torch.testing.assert_close(found, loss(*single))
-    torch.testing.assert_close(clocs_loss(views), clocs_loss(single))
+        torch.testing.assert_close(found, loss(halves.float()))
+        torch.testing.assert_close(found, whole, rtol=0.02, atol=0.0)
+        with torch.autocast("cpu", dtype=dtype):
+            torch.testing.assert_close(loss(original), whole, rtol=0.0, atol=0.0)
 
 
 def test_wrong_input_is_named():

@@ -88,6 +88,23 @@ def test_targets_normalised_per_patch():
     torch.testing.assert_close(mdm_loss(ecg, prediction, per_patch=True), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("masked", [False, True])
+def test_half_precision_is_computed_in_single(dtype, masked):
+    ecg, prediction, mask = _case()
+    ecg[1, 2] = 0.0  # whose variance is below what a half can tell from 0
+    mask = mask if masked else None
+    found = mdm_loss(ecg.to(dtype), prediction.detach().to(dtype), mask)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, mdm_loss(ecg, prediction, mask).float(), rtol=0.02, atol=0.0)
+
+
+def test_a_batch_of_one():
+    ecg, prediction, mask = _case()
+    ours = mdm_loss(ecg[1:2], prediction[1:2], mask[1:2])
+    torch.testing.assert_close(ours, _naive(ecg[1:2], prediction[1:2], mask[1:2], 0.1), rtol=1e-9, atol=0.0)
+
+
 def test_wrong_input_is_named():
     with pytest.raises(ValueError, match="does not cover"):
         mdm_loss(torch.zeros(2, 12, 100), torch.zeros(2, 47, 25))

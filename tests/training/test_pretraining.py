@@ -1,6 +1,8 @@
 """Pre-training: finished, resumed and repeated runs give the same weights."""
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 from mmcl.profiles import profile
-from mmcl.setting import open_setting
 from mmcl.training import pretraining
 from mmcl.training.objectives import OBJECTIVES
 from mmcl.training.pretraining import FINISHED, WEIGHTS, pretrain
@@ -21,14 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def setting(smoke_run, tmp_path, monkeypatch):
-    """A run of its own that shares the store."""
-    store = smoke_run.store
-    monkeypatch.setenv("MMCL_BUILD", str(tmp_path))
-    new = open_setting("smoke", device="cpu")
-    new.run.folder.mkdir(parents=True)
-    new.run.store.symlink_to(store)
-    return new
+def setting(own_setting):
+    return own_setting
 
 
 def weights(folder):
@@ -109,11 +104,32 @@ def test_an_unknown_arm_is_named(setting):
         pretrain("mcl", setting)
 
 
-@pytest.mark.slow
-def test_two_processes_train_together_from_the_shell(setting):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "mmcl", "pretrain", "mdm"]
-    done = subprocess.run([*command, "--profile=smoke", "--device=cpu"], capture_output=True, text=True, cwd=ROOT)
+def _from_the_shell(processes: int, *command: str) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, *command], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
-    folder = setting.run.checkpoints / "mdm"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["mdm+mmcl", "simclr"])
+def test_two_processes_train_together_from_the_shell(setting, arm):
+    _from_the_shell(2, "-m", "mmcl", "pretrain", arm, "--profile=smoke", "--device=cpu")
+    folder = setting.run.checkpoints / arm
     assert pretraining.summary(folder)["epochs"] == len(pretraining.history(folder)) == 3
     assert weights(folder)
+
+
+@pytest.mark.slow
+def test_two_processes_of_8_train_to_the_weights_of_one_of_16(setting):
+    """The whole of a CLIP training, under Lightning's `ddp` and torchrun, of a model without BatchNorm."""
+    folder, found = setting.run.checkpoints / "toy", []
+    for processes in (1, 2):
+        _from_the_shell(processes, "tests/training/toy_objective.py")
+        found.append((weights(folder), pretraining.history(folder)))
+        shutil.rmtree(folder)
+    (one, losses), (two, same) = found
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6, msg=name)
+    assert same["train_loss"].to_numpy() == pytest.approx(losses["train_loss"].to_numpy(), rel=1e-6)
