@@ -31,11 +31,17 @@ def _kind(row: dict) -> str:
     return "better" if row["low"] > 0 else "worse" if row["high"] < 0 else "unclear"
 
 
+def _label_words(labels: str) -> str:
+    """The column `labels` in words: all, a number of subjects, or a share below 1 of them."""
+    if labels == "all":
+        return "all labels"
+    return f"{100 * float(labels):g} % of labels" if float(labels) < 1 else f"{labels} labels"
+
+
 def _sentence(row: dict) -> str:
     words = {"better": "better than", "worse": "worse than", "unclear": "not clearly different from"}
     kind = _kind(row)
-    labels = "all labels" if row["labels"] == "all" else f"{row['labels']} labels"
-    setting = f"{row['target']}, {row['mode']}, {labels}"
+    setting = f"{row['target']}, {row['mode']}, {_label_words(row['labels'])}"
     if kind == "unknown":
         return f"{setting}: {row['arm']} against {row['reference']} could not be scored"
     interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"

@@ -71,9 +71,8 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     Adjusted rows are beyond age, sex and body size: metrics "partial R2" and "partial r" of a phenotype, "AUROC gain"
     of a disease. Rows with a `reference` hold METHOD less that arm in the same mode with the same labels; `scratch` is
     the exception, supervised training standing against the linear probe of METHOD too; nearest neighbours are compared
-    among themselves alone. Plain and paired rows of the preset
-    `paper` are the published scores (see `reported_metrics`, `published_missing`); adjusted ones always leave missing
-    labels out.
+    among themselves alone. Plain and paired rows of the preset `paper` are the published scores (see
+    `reported_metrics`, `published_missing`); adjusted ones always leave missing labels out.
     """
     run = setting.run
     metrics = reported_metrics(task, setting.preset)

@@ -26,6 +26,11 @@ def test_sentences_follow_the_interval():
     assert unknown.endswith("could not be scored")
 
 
+def test_a_share_of_the_labels_is_told_in_per_cent():
+    (first, *_) = verdicts(table().assign(labels="0.01"), ["CAD"], "AUROC")
+    assert first.startswith("CAD, probe, 1 % of labels: ")
+
+
 def test_the_tally_counts_each_way():
     counts = tally(table(), ["CAD", "AF", "DM"], "AUROC")
     assert counts.loc[("probe", "200", "mdm")].tolist() == [1, 1, 1, 0]
