@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmcl.config import LEADS, Preset, Profile, fingerprint, look_up
+from mmcl.config import Preset, Profile, fingerprint, look_up
 from mmcl.data.store import Store
 from mmcl.models.ecg_encoder import load_pretrained
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
@@ -78,7 +78,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
         weights_only=True,
     )
     if trainer.is_global_zero:
-        _finish(folder, arm, mark, module, profile)
+        _finish(folder, arm, mark, module)
     trainer.strategy.barrier()
     return folder
 
@@ -131,13 +131,11 @@ def _fingerprint(arm: str, setting: Setting, store: Store) -> str:
     return fingerprint(arm, setting.run.seed, setting.preset, numbers, data, code)
 
 
-def _finish(folder: Path, arm: str, mark: str, module: Pretraining, profile: Profile) -> None:
+def _finish(folder: Path, arm: str, mark: str, module: Pretraining) -> None:
     """Write the chosen weights without anything that needs unpickling, then say that the training has ended."""
     state = torch.load(folder / module.chosen, map_location="cpu", weights_only=True)["state_dict"]
     weights = {name.removeprefix("model."): value.contiguous() for name, value in state.items()}
-    # What no tensor tells, for `mmcl.load_encoder`.
-    facts = {"heads": profile.encoder.heads, "leads": len(LEADS), "sampling_rate": profile.ecg.sampling_rate}
-    save_file(weights, folder / f"{WEIGHTS}.partial", {name: str(value) for name, value in facts.items()})
+    save_file(weights, folder / f"{WEIGHTS}.partial", {name: str(value) for name, value in module.facts.items()})
     (folder / f"{WEIGHTS}.partial").replace(folder / WEIGHTS)
     record = history(folder)
     best = int(record["validation_loss"].idxmin() if module.chosen == BEST else record.index[-1])

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from mmcl.config import EcgAugmentation, Preset, Profile
+from mmcl.config import LEADS, EcgAugmentation, Preset, Profile
 from mmcl.data.augmentation import augment_ecg
 from mmcl.training.batches import generator
 from mmcl.training.schedule import scheduled
@@ -41,6 +41,8 @@ class Pretraining(pl.LightningModule):
             raise ValueError(f"profile {profile.name!r}: expected a recipe of the objective {self.objective!r}")
         self.recipe = getattr(profile, self.objective)
         self.ecg, self.preset, self.seed = profile.ecg, preset, seed
+        # What no tensor tells, for `mmcl.load_encoder`.
+        self.facts = {"heads": profile.encoder.heads, "leads": len(LEADS), "sampling_rate": profile.ecg.sampling_rate}
 
     def step(self, stage: str, batch: dict[str, torch.Tensor], random: torch.Generator) -> torch.Tensor:
         """Loss of one `batch` as stored, a scalar, recorded as `loss`; `stage` is "train" or "validation"."""
@@ -59,6 +61,9 @@ class Pretraining(pl.LightningModule):
         """Warm-up and cosine over this training's steps."""
         per_epoch = self.trainer.estimated_stepping_batches // self.trainer.max_epochs
         return scheduled(optimiser, self.recipe.warmup * per_epoch, self.recipe.epochs * per_epoch)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["mmcl"] = self.facts
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         return self.step("train", batch, self.step_generator(batch_idx, training=True))
