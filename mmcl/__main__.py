@@ -38,12 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.set_defaults(command=_pretrain)
 
     finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")
-    finetune.add_argument("arms", nargs="+", help="scratch, cmr, mdm, mmcl, mdm+mmcl")
+    finetune.add_argument("arms", nargs="+", help="scratch, cmr, or any arm of pretrain")
     finetune.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
     finetune.set_defaults(command=_finetune)
 
     probe = commands.add_parser("probe", parents=[common], help="probe frozen encoders on both tasks")
-    probe.add_argument("arms", nargs="+", help="random, cmr, mdm, mmcl, mdm+mmcl")
+    probe.add_argument("arms", nargs="+", help="random, cmr, or any arm of pretrain")
     probe.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
     probe.add_argument("--mode", action="append", help="probe (linear) or knn (nearest neighbours) (default: both)")
     probe.set_defaults(command=_probe)

@@ -25,6 +25,12 @@ def normalise_patches(patches: torch.Tensor) -> torch.Tensor:
     return (patches - mean) / (variance + PATCH_EPSILON).sqrt()
 
 
+def restore_patches(prediction: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """The inverse of `normalise_patches`: `prediction` with the mean and variance of `patches`, (..., patch) both."""
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return prediction * (variance + PATCH_EPSILON).sqrt() + mean
+
+
 def reconstruction_target(ecg: torch.Tensor, patch: int, per_patch: bool = False) -> torch.Tensor:
     """What is to be rebuilt of `ecg` (batch, leads, time): itself or, with `per_patch`, its standardised patches."""
     return normalise_patches(ecg.unflatten(-1, (-1, patch))).flatten(-2) if per_patch else ecg

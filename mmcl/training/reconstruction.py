@@ -9,7 +9,7 @@ import torch
 
 from mmcl.data.augmentation import first_crop
 from mmcl.data.store import Store
-from mmcl.losses.mdm import cross_correlation
+from mmcl.losses.mdm import cross_correlation, restore_patches
 from mmcl.setting import Setting
 from mmcl.training.batches import generator
 from mmcl.training.pretraining import load_module, pretrain
@@ -33,17 +33,23 @@ class MedianReconstruction:
     n: int
 
 
-@torch.no_grad()
 def reconstruct(arm: str, setting: Setting, store: Store, batch: int = 256) -> MedianReconstruction:
-    """Rebuild the first window of every test ECG by the trained `arm`, masks drawn from the run's seed."""
+    """Rebuild the first window of every test ECG by the trained `arm`, masks drawn from the run's seed.
+
+    A model of standardised patches predicts neither their level nor their scale: they get the true ones.
+    """
     model = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model.to(setting.device)
     rows = store.indices("test")
     correlation, kept = [], []
     for number, start in enumerate(range(0, len(rows), batch)):
         records = torch.from_numpy(store.ecg[rows[start : start + batch]]).to(setting.device)
         ecg = first_crop(records, setting.profile.ecg.window)
-        output = model(ecg, generator=generator(setting.device, setting.run.seed, number))
-        prediction = output.prediction.reshape(ecg.shape)
+        with torch.no_grad():
+            output = model(ecg, generator=generator(setting.device, setting.run.seed, number))
+        prediction = output.prediction
+        if setting.profile.mdm.per_patch:
+            prediction = restore_patches(prediction, ecg.reshape(prediction.shape))
+        prediction = prediction.reshape(ecg.shape)
         masked = output.mask[:, :, None].expand_as(output.prediction).reshape(ecg.shape)
         correlation += [cross_correlation(p[None], e[None]).item() for p, e in zip(prediction, ecg, strict=True)]
         kept += list(zip(ecg.cpu().numpy(), prediction.cpu().numpy(), masked.cpu().numpy() > 0, strict=True))

@@ -14,7 +14,7 @@ from mmcl.__main__ import main
 from mmcl.config import EcgAugmentation, preset
 from mmcl.data.augmentation import first_crop
 from mmcl.data.store import Store
-from mmcl.losses.mdm import mdm_loss
+from mmcl.losses.mdm import mdm_loss, normalise_patches, restore_patches
 from mmcl.losses.simclr import nt_xent_loss
 from mmcl.profiles import PROFILES, profile
 from mmcl.training import pretraining
@@ -25,6 +25,7 @@ from mmcl.training.objectives import OBJECTIVES
 from mmcl.training.objectives.byol import target_momentum
 from mmcl.training.objectives.contrastive import LEAST_TEMPERATURE
 from mmcl.training.pretraining import ARMS, CMR_ARMS, WEIGHTS, history, load_module, pretrain
+from mmcl.training.reconstruction import reconstruct
 from mmcl.training.trainer import BEST, LAST
 
 PROFILE, PRESET = profile("smoke"), preset("corrected")
@@ -157,6 +158,12 @@ def _toy():
     return module
 
 
+def test_a_last_validation_batch_of_one_is_left_out_by_barlow_twins(own_setting):
+    recipe = dataclasses.replace(PROFILE.barlow_twins, batch=7)  # 8 validation subjects are 7 and 1
+    setting = dataclasses.replace(own_setting, profile=dataclasses.replace(PROFILE, barlow_twins=recipe))
+    assert history(pretrain("barlow_twins", setting))["validation_loss"].notna().all()
+
+
 # MDM
 
 
@@ -207,6 +214,21 @@ def test_the_similarity_term_is_that_of_two_maskings_and_costs_nothing_when_off(
     monkeypatch.setattr(off.model, "encode", lambda *a, encode=off.model.encode: encoded.append(1) or encode(*a))
     torch.testing.assert_close(off.step("validation", batch, draws()), mdm_loss(ecg, output.prediction))
     assert len(encoded) == 1 and "similarity" not in off.scores
+
+
+def test_patches_get_their_level_and_scale_back():
+    patches = 3 * torch.randn(2, 5, 50) + 7
+    torch.testing.assert_close(restore_patches(normalise_patches(patches), patches), patches)
+
+
+def test_reconstructions_are_shown_in_the_units_of_the_ecg(own_setting):
+    recipe = dataclasses.replace(PROFILE.mdm, per_patch=True)
+    setting = dataclasses.replace(own_setting, profile=dataclasses.replace(PROFILE, mdm=recipe))
+    shown = reconstruct("mdm", setting, Store.open(setting.run.store))
+    shape = (12, -1, PROFILE.ecg.patch)
+    # The model knows little after three epochs, but each patch has the level of the ECG's.
+    levels = [signal.reshape(shape).mean(axis=2).ravel() for signal in (shown.prediction, shown.ecg)]
+    assert np.corrcoef(levels)[0, 1] > 0.5
 
 
 # MMCL

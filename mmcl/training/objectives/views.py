@@ -80,6 +80,11 @@ class BarlowTwins(TwoViews):
         head = ProjectionHead(encoder.width, recipe.hidden, recipe.projection, batch_norm=True, depth=3)
         self.model = EcgViews(encoder, head)
 
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        """A last batch of one ECG, over which nothing correlates, is left out."""
+        if len(batch["ecg"]) > 1:
+            super().validation_step(batch, batch_idx)
+
     def step(self, stage: str, batch: dict[str, torch.Tensor], random: torch.Generator) -> torch.Tensor:
         """Loss of one batch: `ecg` (batch, 12, record), as stored."""
         one, other = self.project(batch, random)
