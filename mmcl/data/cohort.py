@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmcl.config import DISEASES, CohortConfig
 from mmcl.data import tables
+from mmcl.data.arrays import count_rows
 from mmcl.data.labels import label_subjects
 from mmcl.data.manifest import Manifest
 from mmcl.data.quarantine import Quarantine, Rejection
@@ -29,12 +30,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One visit of one subject: its files by the manifest's names, and frames of its cine where a table has them."""
+    """One visit of one subject: its files by the manifest's names, and frames of its cine where a table has them.
+
+    `row` is the subject's in a file that holds the ECGs of all.
+    """
 
     subject: str
     visit: int
     files: dict[str, Path]
     es_frame: int | None = None
+    row: int | None = None
     ed_frame: int = 0
 
 
@@ -67,11 +72,13 @@ def list_entries(
     """One entry per subject and visit. The first visit is expected of everybody, a later one where it has files."""
     patterns = {name: text for name, text in dataclasses.asdict(manifest.files).items() if text}
     ed_frame, es_frame = (_frames(manifest, name, participants) for name in ("ed_column", "es_column"))
+    rows = _rows(manifest, raw, participants) if manifest.readers.ecg == "array" and manifest.files.ecg else {}
     entries = []
     for subject, visit in itertools.product(subjects, manifest.visits):
         files = {name: raw / text.format(subject=subject, visit=visit) for name, text in patterns.items()}
         if visit == manifest.visits[0] or any(path.is_file() for path in files.values()):
-            entries.append(Entry(subject, visit, files, es_frame.get(subject), ed_frame=ed_frame.get(subject, 0)))
+            frames = es_frame.get(subject), rows.get(subject), ed_frame.get(subject, 0)
+            entries.append(Entry(subject, visit, files, *frames))
     return entries
 
 
@@ -132,9 +139,32 @@ def _split(
     return split_by_fractions(subjects, rule.fractions, seed)
 
 
+def _rows(manifest: Manifest, raw: Path, participants: pd.DataFrame) -> dict[str, int]:
+    """Subject -> row of the array of all ECGs, by the column `row` of the participants table or the table's order.
+
+    ValueError for two subjects of one row, and without the column for an array that is not as long as the table.
+    """
+    if "row" in participants:
+        said = participants["row"].dropna().astype(str).str.strip()
+        if not said.str.fullmatch("[0-9]{1,9}").all() or said.duplicated().any():
+            raise ValueError("participants table: column 'row', expected a number from 0 once for each subject")
+        return said.astype(int).to_dict()
+    for visit in manifest.visits:
+        path = raw / manifest.files.ecg.format(visit=visit)
+        if visit == manifest.visits[0] and not path.is_file():
+            raise ValueError(f"{path}: no such file; the manifest {manifest.name} names it files.ecg")
+        if path.is_file() and (found := count_rows(path)) != len(participants):
+            raise ValueError(f"{path}: {found} rows, expected {len(participants)} as in the participants table")
+    return {subject: k for k, subject in enumerate(participants.index)}
+
+
 def _find_files(manifest: Manifest, raw: Path) -> dict[str, str]:
     """Subject -> first file of the ECG pattern, or of the CMR pattern in a cohort without ECG."""
-    patterns = [pattern for pattern in dataclasses.asdict(manifest.files).values() if pattern]
+    patterns = [
+        pattern for pattern in dataclasses.asdict(manifest.files).values() if pattern and "{subject}" in pattern
+    ]
+    if not patterns:
+        return {}
     wanted, others = patterns[0], patterns[1:]
     found: dict[str, str] = {}
     for path in sorted(raw.glob(re.sub(r"{subject}|{visit}", "*", wanted))):

@@ -17,8 +17,12 @@ import yaml
 from mmcl.data.splits import FRACTIONS
 from mmcl.paths import ROOT
 
-READERS = {"ecg": ("wfdb",), "cmr": ("nifti", "nifti_pair", "dicom_zip", "acdc")}
-"""Names of the readers of each modality; `nifti_pair` takes the end-systolic volume from the pattern `cmr_es`."""
+READERS = {"ecg": ("wfdb", "cardiosoft", "array"), "cmr": ("nifti", "nifti_pair", "dicom_zip", "acdc")}
+"""Names of the readers of each modality.
+
+`array`: `files.ecg` is one file of all subjects, whose rows are those of the participants table, or are named by its
+column `row` (`mmcl.data.arrays`). `nifti_pair` takes the end-systolic volume from the pattern `cmr_es`.
+"""
 
 SPLIT_RULES = ("profile", "fractions", "column")
 LABEL_RULES = ("icd10", "none")
@@ -150,8 +154,11 @@ def _check(manifest: Manifest) -> None:
     for name, text in {**files, **tables}.items():
         if text is not None and (PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts):
             raise ValueError(f"{name} is {text!r}, expected a path inside the raw folder")
+    whole = manifest.readers.ecg == "array"
+    if whole and files["ecg"] and (not tables["participants"] or "{subject}" in files["ecg"]):
+        raise ValueError(f"files.ecg is {files['ecg']!r}; the reader array wants one file and tables.participants")
     for name, pattern in files.items():
-        if pattern is not None and "{subject}" not in pattern:
+        if pattern is not None and "{subject}" not in pattern and not (whole and name == "ecg"):
             raise ValueError(f"files.{name} is {pattern!r}, expected a pattern with {{subject}}")
         if pattern is not None and len(manifest.visits) > 1 and "{visit}" not in pattern:
             raise ValueError(f"files.{name} is {pattern!r}, expected {{visit}} in it as there are several visits")

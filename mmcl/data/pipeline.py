@@ -28,7 +28,7 @@ from mmcl.data.ecg_features import measure
 from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
 from mmcl.data.manifest import Manifest
 from mmcl.data.quarantine import Quarantine, Rejection, Unusable
-from mmcl.data.readers import read_nifti, read_nifti_pair, read_wfdb
+from mmcl.data.readers import read_ecg, read_nifti, read_nifti_pair
 from mmcl.data.signals import Recording, harmonise
 from mmcl.data.store import Store, StoreWriter
 
@@ -242,7 +242,7 @@ def _read_and_prepare(manifest: Manifest, raw: Path, settings: Settings, entry: 
 
 def _read(manifest: Manifest, entry: Entry) -> tuple[Recording | None, Cine | None]:
     files, subject = entry.files, entry.subject
-    recording = read_wfdb(files["ecg"], subject) if "ecg" in files else None
+    recording = read_ecg(manifest.readers.ecg, files["ecg"], subject, entry.row) if "ecg" in files else None
     return recording, read_cine(manifest, entry) if "cmr" in files else None
 
 

@@ -10,12 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
+from mmcl.data.arrays import read_array
+from mmcl.data.cardiosoft import read_cardiosoft
 from mmcl.data.cmr_preprocessing import Cine
 from mmcl.data.quarantine import Unusable, reject
 from mmcl.data.signals import Recording
 
 MOST_VOXELS = 2**28
 """Of a NIfTI file, judged before it is unpacked; 12 slices of 50 frames of 210 x 208 have a tenth of it."""
+
+
+def read_ecg(reader: str, path: Path, subject: str, row: int | None = None) -> Recording:
+    """The ECG in `path` by the manifest's `reader`; `row` is its place where one array holds a whole cohort."""
+    if reader == "array":
+        return read_array(path, row, subject)
+    return {"wfdb": read_wfdb, "cardiosoft": read_cardiosoft}[reader](path, subject)
 
 
 def read_wfdb(path: Path, subject: str) -> Recording:

@@ -3,6 +3,7 @@
 | file | holds |
 |---|---|
 | `ecg/<eid>.hea`, `.dat` | WFDB record, 12 leads, 10 s, 500 Hz, 5 microvolt a count |
+| `ecg/<eid>_20205_2_0.xml` | on request in place of it, the same counts (`mmcl.simulation.cardiosoft`) |
 | `cmr/<eid>.nii.gz` | short-axis cine, uint8 (x, y, slice, time), frame 0 at end-diastole |
 | `cmr/<eid>_seg.nii.gz` | labels of the same shape: 1 RV, 2 myocardium, 3 LV cavity, 4 scar |
 | `participants.tsv`, `phenotypes.tsv`, `records.tsv` | columns `<field>-<instance>.<array>` |
@@ -25,6 +26,7 @@ import torch
 from mmcl.config import DISEASES, LEADS, RAW_SAMPLING_RATE, CohortConfig, fingerprint
 from mmcl.phenotypes import PHENOTYPES
 from mmcl.provenance import code_fingerprint, is_finished, write_json
+from mmcl.simulation.cardiosoft import write_cardiosoft
 from mmcl.simulation.cine import slice_distance
 from mmcl.simulation.cohort import BLOCK, SimulatedCohort, simulate_batches
 from mmcl.simulation.parameters import digest, version
@@ -43,17 +45,29 @@ CODES = {
 """ICD-10 codes that a hospital record may hold for each disease, commonest first."""
 
 
-def export_raw(seed: int, cohort: CohortConfig, folder: Path, workers: int = 1, progress: bool = True) -> Path:
+def export_raw(
+    seed: int,
+    cohort: CohortConfig,
+    folder: Path,
+    workers: int = 1,
+    progress: bool = True,
+    ecg: str = "wfdb",
+    oddities: tuple[str, ...] = (),
+) -> Path:
     """Write the raw files of the whole cohort into `folder`, unless they are there already.
 
-    `cohort.json` appears when all the rest is written, so an interrupted export is never taken for a whole one.
+    `ecg` is `wfdb` or `cardiosoft`; in the latter the k-th subject has the k-th of `oddities`, counted round, where ""
+    stands for none (`mmcl.simulation.cardiosoft.ODDITIES`). `cohort.json` appears when all the rest is written, so an
+    interrupted export is never taken for a whole one.
     """
-    mark = fingerprint(seed, cohort, code_fingerprint("mmcl.simulation.export"), digest())
+    if ecg not in ("wfdb", "cardiosoft"):
+        raise ValueError(f"ecg is {ecg!r}, expected wfdb or cardiosoft")
+    mark = fingerprint(seed, cohort, code_fingerprint("mmcl.simulation.export"), digest(), ecg, oddities)
     marker = folder / MARKER
     if is_finished(marker, mark):
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    parts = list(_chunks(seed, cohort, folder, workers, progress))
+    parts = list(_chunks(seed, cohort, folder, workers, progress, (ecg, oddities)))
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
     np.savez_compressed(folder / "truth.npz", **arrays)
@@ -66,21 +80,29 @@ def export_raw(seed: int, cohort: CohortConfig, folder: Path, workers: int = 1, 
     return folder
 
 
-def _chunks(seed: int, cohort: CohortConfig, folder: Path, workers: int, progress: bool) -> Iterator[tuple]:
+def _chunks(
+    seed: int, cohort: CohortConfig, folder: Path, workers: int, progress: bool, form: tuple[str, tuple[str, ...]]
+) -> Iterator[tuple]:
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
     size = BLOCK["cpu"]
     starts = range(0, cohort.size, size)
     jobs = (
-        delayed(_export_chunk)(seed, cohort, folder, range(k, min(k + size, cohort.size)), digest()) for k in starts
+        delayed(_export_chunk)(seed, cohort, folder, range(k, min(k + size, cohort.size)), digest(), form)
+        for k in starts
     )
     results = Parallel(n_jobs=workers, return_as="generator")(jobs)
     return tqdm(results, total=len(starts), unit="chunk", desc="simulating", disable=None if progress else True)
 
 
 def _export_chunk(
-    seed: int, cohort: CohortConfig, folder: Path, subjects: range, parameters: str
+    seed: int,
+    cohort: CohortConfig,
+    folder: Path,
+    subjects: range,
+    parameters: str,
+    form: tuple[str, tuple[str, ...]],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
     """Write the files of one block; its tables and its truth. ValueError where other `parameters` are in force."""
     if digest() != parameters:
@@ -93,8 +115,15 @@ def _export_chunk(
         for name in ("ecg", "cmr"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         spacing = (cohort.spacing, cohort.spacing, slice_distance(cohort.slices))
-        for eid, ecg, cine, labels in zip(part.subjects.index, part.ecg, part.cmr, part.masks, strict=True):
-            write_ecg(folder / "ecg" / eid, ecg)
+        for row, (eid, ecg, cine, labels) in enumerate(
+            zip(part.subjects.index, part.ecg, part.cmr, part.masks, strict=True)
+        ):
+            if form[0] == "wfdb":
+                write_ecg(folder / "ecg" / eid, ecg)
+            else:
+                oddity = form[1][subjects[row] % len(form[1])] if form[1] else ""
+                path, measured = folder / "ecg" / f"{eid}_20205_2_0.xml", part.subjects.iloc[row]
+                write_cardiosoft(path, ecg, measured, part.truth.r_times[row], oddity)
             write_cine(folder / "cmr" / f"{eid}.nii.gz", cine, spacing)
             write_cine(folder / "cmr" / f"{eid}_seg.nii.gz", labels, spacing)
     makers = (_participants(part), _phenotypes(part, cohort.missing_phenotypes), _records(part), _truth(part))
