@@ -10,6 +10,15 @@ below when they are first asked for.
 | `preprocess_ecg`, `preprocess_cmr` | one's own recording to the form that the models take |
 | `load_encoder`, `export_encoder` | an encoder from any weight file, and to a file with its card |
 | `EcgFeatures` | an encoder as a scikit-learn transformer |
+
+>>> import mmcl
+>>> cohort = mmcl.simulate_cohort(2, seed=0, slices=8, frames=4)
+>>> cohort.ecg.shape, cohort.cmr.shape, cohort.phenotypes.shape
+((2, 12, 5000), (2, 3, 88, 88), (2, 82))
+>>> mmcl.preprocess_ecg(cohort.ecg[0], sampling_rate=500).shape
+(12, 5000)
+>>> [part.ecg.shape for part in mmcl.simulate_batches(range(3), seed=0, images=False, batch=2)]
+[(2, 12, 5000), (1, 12, 5000)]
 """
 
 import importlib

@@ -7,15 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from mmcl.config import ENCODERS, LEADS, CmrEncoderConfig, DecoderConfig, EcgConfig, EncoderConfig
 from mmcl.data.single import preprocess_ecg
 from mmcl.models.cmr_encoder import CmrEncoder, to_released
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.models.ecg_encoder import EcgEncoder
-from mmcl.models.estimator import EcgFeatures
 from mmcl.models.masked_autoencoder import MaskedAutoencoder
 from mmcl.models.pretrained import PretrainedEncoder, export_encoder, load_encoder
 
@@ -294,14 +291,3 @@ def test_our_own_checkpoints_tell_heads_and_sampling_rate(tmp_path):
     assert loaded.sampling_rate == 125 and loaded.model.blocks[0].attn.heads == 6
     x = torch.randn(1, 12, 500)
     torch.testing.assert_close(loaded(x), encoder(x))
-
-
-def test_the_transformer_fits_into_a_pipeline(tmp_path):
-    encoder = PretrainedEncoder(_encoder(window=2500, patch=100), LEADS, 500)
-    path = export_encoder(encoder, tmp_path / "x")
-    signals, labels = _signals(8), np.arange(8) % 2
-    pipeline = make_pipeline(EcgFeatures(path, unit="mV"), LogisticRegression()).fit(signals, labels)
-    assert pipeline.predict_proba(signals).shape == (8, 2)
-    assert pipeline[0].get_params()["sampling_rate"] == 500
-    features = EcgFeatures(encoder).fit(signals).transform(signals)
-    np.testing.assert_allclose(features, encoder.embed(signals, 500))
