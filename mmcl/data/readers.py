@@ -19,6 +19,9 @@ from mmcl.data.signals import Recording
 MOST_VOXELS = 2**28
 """Of a NIfTI file, judged before it is unpacked; 12 slices of 50 frames of 210 x 208 have a tenth of it."""
 
+MOST_SAMPLES = 2**25
+"""Of a WFDB record, all signals together; 12 leads of 10 s at 500 Hz are a five-hundredth of it."""
+
 
 def read_ecg(reader: str, path: Path, subject: str, row: int | None = None) -> Recording:
     """The ECG in `path` by the manifest's `reader`; `row` is its place where one array holds a whole cohort."""
@@ -30,18 +33,20 @@ def read_ecg(reader: str, path: Path, subject: str, row: int | None = None) -> R
 def read_wfdb(path: Path, subject: str) -> Recording:
     """WFDB record from its header `path` (.hea) and the signal files beside it (.dat, or MATLAB v4 .mat).
 
-    Missing samples, which WFDB marks with the lowest integer, become NaN.
+    Missing samples, which WFDB marks with the lowest integer, become NaN, and so do the gaps and absent leads of a
+    record of several segments.
     """
     import wfdb
 
     _require(path, subject)
     stem = str(path.with_suffix(""))
     try:
-        for name in _signal_files(path):
-            # A header may name any path; only files beside it are read.
-            if Path(name).name != name:
-                raise reject(path, subject, "signal file elsewhere", name, "a file beside the header")
-            _require(path.with_name(name), subject)
+        _check_wfdb(path, subject)
+        header = wfdb.rdheader(stem)
+        # Gaps between segments cost no bytes in a file, and all of them in memory.
+        size = (header.n_sig or 0) * (header.sig_len or 0)
+        if size > MOST_SAMPLES:
+            raise reject(path, subject, "too many samples", size, f"at most {MOST_SAMPLES}")
         record = wfdb.rdrecord(stem)
     except Unusable:
         raise
@@ -78,11 +83,24 @@ def read_nifti_pair(ed: Path, es: Path, subject: str, segmentations: tuple[Path,
     return Cine(images, labels, spacing, subject, str(ed))
 
 
-def _signal_files(header: Path) -> list[str]:
-    """Names of the signal files: the first word of each line after the record line; comments begin with #."""
+def _check_wfdb(header: Path, subject: str, segment: bool = False) -> None:
+    """Raise `Unusable` unless every file that a header names, or the headers of its segments, lies beside it.
+
+    Files are the first words of the lines after the record line, comments begin with #. A record of several segments
+    is named `<record>/<number>`, and its lines name segments; ~ stands for a gap, or for a signal without a file.
+    """
     lines = [line.split() for line in header.read_text(encoding="utf-8", errors="replace").splitlines()]
-    lines = [words for words in lines if words and not words[0].startswith("#")]
-    return sorted({words[0] for words in lines[1:]})
+    record, *lines = [words for words in lines if words and not words[0].startswith("#")] or [[""]]
+    several = "/" in record[0]
+    if several and segment:
+        raise reject(header, subject, "unreadable ECG", record[0], "a segment without segments")
+    for name in sorted({words[0] for words in lines} - {"~"}):
+        # A header may name any path; only files beside it are read.
+        if Path(name).name != name:
+            raise reject(header, subject, "signal file elsewhere", name, "a file beside the header")
+        _require(header.with_name(f"{name}.hea" if several else name), subject)
+        if several:
+            _check_wfdb(header.with_name(f"{name}.hea"), subject, segment=True)
 
 
 def _load_nifti(path: Path, subject: str, dimensions: int) -> tuple[np.ndarray, tuple[float, float]]:
