@@ -22,7 +22,6 @@ forwards and down. `CINE_segmented_SAX_InlineVF` holds drawn contours and is nev
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -65,11 +64,8 @@ _CLEARLY = 0.9
 """Another of the eight ways to lay an image counts only where it agrees better by this much (of at most 4): planes
 turned by less than 60 degrees or so stay as they come."""
 
-_DAMAGED = (
-    *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, NotImplementedError, EOFError),
-    *(OSError, RuntimeError, struct.error),
-)
-"""What pydicom raises for files that are none, or damaged; RuntimeError includes recursion without end."""
+_DAMAGED = Exception
+"""What pydicom raises for files that are none, or damaged: of every kind, some derived from Exception alone."""
 
 _WANTED = (
     *("SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesTime", "TriggerTime", "InstanceNumber"),

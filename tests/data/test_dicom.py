@@ -246,6 +246,18 @@ def test_a_deflated_dicom_is_not_inflated(tmp_path):
     assert cine.slices == 8
 
 
+def test_a_member_with_spoilt_meta_information_loses_its_frame(tmp_path):
+    def spoil(dataset):
+        buffer = io.BytesIO()
+        dataset.save_as(buffer)
+        data = bytearray(buffer.getvalue())
+        data[138] = 255  # length of the first element's value, which pydicom takes to be 4
+        return bytes(data)
+
+    path = edit(write(tmp_path), spoil, lambda d: in_middle(d) and d.InstanceNumber == 6)
+    assert read_dicom_zip(path, "s").flags == ("frames:5/6",)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bytes_end_in_a_cine_or_a_reason(tmp_path, data):
