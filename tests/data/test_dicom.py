@@ -319,3 +319,22 @@ def test_both_roads_end_in_the_same_store(tmp_path):
     assert image.shape[2] == read_dicom_zip(zips[0], subject).slices
     middle = read_nifti(raw / "cmr" / f"{subject}.nii.gz", subject).images[4]
     np.testing.assert_array_equal(read_dicom_zip(zips[0], subject).images[0], middle)
+
+
+def test_files_as_uk_biobank_gives_them_end_in_the_same_store(tmp_path):
+    sizes = CohortConfig(train=2, validation=1, test=1, slices=8, frames=4, matrix=96, spacing=1.8)
+    raw = export_raw(3, sizes, tmp_path / "raw", progress=False)
+    ukb = export_raw(3, sizes, tmp_path / "ukb", ecg="cardiosoft", progress=False)
+    write_dicom_folder(raw, ukb / "cmr", Oddities(broken_repeats=(4,), shuffled=True))
+    nifti = cohort_manifest("simulated")
+    nifti = dataclasses.replace(nifti, files=dataclasses.replace(nifti.files, segmentation=None))
+    for path in raw.glob("cmr/*_seg.nii.gz"):
+        path.unlink()
+    used = dataclasses.replace(profile("smoke"), cohort=sizes)
+    one = preprocess_cohort(nifti, raw, tmp_path / "one", used, preset("corrected"), 0, progress=False)
+    two = preprocess_cohort(cohort_manifest("ukb"), ukb, tmp_path / "two", used, preset("corrected"), 0, progress=False)
+    assert list(one.subjects["subject"]) == list(two.subjects["subject"]) and len(two) == 4
+    np.testing.assert_array_equal(one.ecg, two.ecg)
+    np.testing.assert_array_equal(one.cmr, two.cmr)
+    for name in ("CAD", "LVEDV", "age", "visit"):
+        assert one.subjects[name].equals(two.subjects[name]), name
