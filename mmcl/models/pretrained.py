@@ -27,7 +27,13 @@ from mmcl.models.weights import read_tensors
 CARD = ("data", "preset", "metrics", "licence")
 """What a model card must say beside what the encoder is and is for."""
 
-_TOLD, _TOLD_OF_LEADS = ("short", "amplitude"), ("missing", "flat", "nan")
+_TOLD = {
+    "missing": "without {}, taken as 0",
+    "flat": "without a signal in {}",
+    "nan": "with NaN in {}, taken as 0",
+    "short": "shorter than 10 s, continued by their last value",
+    "amplitude": "of implausible amplitude (is the unit right?)",
+}
 """Flags of `mmcl.data.signals` that `embed` warns of: what was filled in, or is probably an error."""
 
 _CARD = """# {name}
@@ -101,7 +107,10 @@ class PretrainedEncoder(nn.Module):
         """
         records, single, shape = _records(signals)
         if any(record.ndim != 2 or len(record) != len(leads) for record in records) or shape[-2] != len(leads):
-            raise ValueError(f"signals of shape {shape}: expected ([n,] {len(leads)} leads, samples)")
+            transposed = "; are they transposed?" if shape[-1] == len(leads) else ""
+            raise ValueError(
+                f"signals of shape {shape}: expected ([n,] {len(leads)} leads, samples), as named by leads{transposed}"
+            )
         if batch < 1:
             raise ValueError(f"batch {batch}: expected at least 1")
         weight = next(self.parameters())
@@ -119,6 +128,9 @@ class PretrainedEncoder(nn.Module):
             ecg = reduce_sampling_rate(np.stack([signal for signal, _ in ready]), self.sampling_rate)[:, rows]
             ecg = ecg.astype(np.float16) if as_stored else ecg
             parts.append(window_features(self, torch.from_numpy(ecg).to(weight.device), self.window, tile))
+        strangers = [name for name in leads if canonical_lead(name) is None]
+        if strangers:
+            warnings.warn(f"{', '.join(strangers)}: none of the twelve leads, not used", stacklevel=2)
         _warn(flags, len(records), self.leads)
         features = torch.cat(parts)
         features = features[0] if single else features
@@ -281,12 +293,10 @@ def _warn(flags: Sequence[str], count: int, leads: Sequence[str]) -> None:
     told: Counter[str] = Counter()
     for flag in flags:
         kind, _, detail = flag.partition(":")
-        if kind in _TOLD:
-            told[kind] += 1
-        elif kind in _TOLD_OF_LEADS and detail in leads:
-            told[flag] += 1
+        if kind in _TOLD and ("{}" not in _TOLD[kind] or detail in leads):
+            told[_TOLD[kind].format(detail)] += 1
     if told:
-        text = ", ".join(f"{flag} in {n}" for flag, n in sorted(told.items()))
+        text = ", ".join(f"{n} {what}" for what, n in sorted(told.items()))
         warnings.warn(f"of {count} ECGs {text} (rules: mmcl.data.signals)", stacklevel=3)
 
 

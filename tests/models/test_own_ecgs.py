@@ -53,9 +53,9 @@ def test_features_are_those_of_the_training_path(tmp_path, name):
 def test_numbers_of_any_type_and_recordings_of_any_length():
     encoder = _encoder()
     signals, whole = _signals(2, seconds=8), _signals(1)
-    with pytest.warns(UserWarning, match="of 2 ECGs short in 2"):
+    with pytest.warns(UserWarning, match="of 2 ECGs 2 shorter than 10 s"):
         expected = encoder.embed(signals, 500)
-    with pytest.warns(UserWarning, match="of 2 ECGs short in 1"):
+    with pytest.warns(UserWarning, match="of 2 ECGs 1 shorter than 10 s"):
         mixed = encoder.embed([signals[0], whole[0]], 500)
     full = encoder.embed(whole, 500)
     np.testing.assert_allclose(mixed, np.stack([expected[0], full[0]]), rtol=1e-5, atol=1e-6)
@@ -76,13 +76,15 @@ def test_the_sampling_rate_hardly_matters(rate):
 
 def test_what_was_filled_in_or_looks_wrong_is_told():
     encoder = _encoder()
-    with pytest.warns(UserWarning, match="of 3 ECGs missing:V6 in 3"):
+    with pytest.warns(UserWarning, match="of 3 ECGs 3 without V6, taken as 0"):
         encoder.embed(_signals()[:, :11], 500, LEADS[:11])
-    with pytest.warns(UserWarning, match="of 3 ECGs amplitude in 3"):
+    with pytest.warns(UserWarning, match=r"of 3 ECGs 3 of implausible amplitude \(is the unit right"):
         encoder.embed(1000 * _signals(), 500)
+    with pytest.warns(UserWarning, match="V9, pleth: none of the twelve leads, not used"):
+        encoder.embed(np.concatenate([_signals(), _signals()[:, :2]], axis=1), 500, [*LEADS, "V9", "pleth"])
     signals = _signals()
     signals[1, 2, 100:200] = np.nan
-    with pytest.warns(UserWarning, match="of 3 ECGs nan:III in 1"):
+    with pytest.warns(UserWarning, match="of 3 ECGs 1 with NaN in III, taken as 0"):
         assert np.isfinite(encoder.embed(signals, 500)).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -110,6 +112,7 @@ def test_an_encoder_of_few_leads_needs_no_others():
     ("change", "options", "message"),
     [
         (lambda x: [x[0], x[0, :3]], {}, r"\(3, 5000\): expected .*12 leads"),
+        (lambda x: x.transpose(0, 2, 1), {}, r"\(1, 5000, 12\): expected .*12 leads.*transposed\?"),
         (lambda x: x[0, 0], {}, r"\(5000,\): expected .*leads, samples"),
         (lambda x: 1j * x, {}, "type complex128: expected real numbers"),
         (lambda x: x[..., :2000], {}, "too short: 4.00 s, expected at least 5 s"),
