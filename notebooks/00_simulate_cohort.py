@@ -82,7 +82,7 @@ show(figure, setting.run.figures / "cohort_examples", drawn)
 # %%
 beats = counterfactual_beats(seed, exemplars[0].index)
 figure = draw_effects(beats, f"{setting.footer}, subject {exemplars[0].index}")
-drawn = {effect: {name: beat[:, ::2].round(3) for name, beat in beats[effect].items()} for effect in beats}
+drawn = {effect: {name: beat[:, ::4].round(2) for name, beat in beats[effect].items()} for effect in beats}
 show(figure, setting.run.figures / "cohort_effects", drawn)
 
 # %% [markdown]

@@ -21,6 +21,8 @@ WIDTH = 7.5
 """Inches of a figure of full width; at 9 points its text stays readable in a README some 850 pixels wide."""
 
 DPI = 160
+MOST_PIXELS = 2.5e6
+"""A larger page is saved at a lower resolution, so that figures stay light enough to be kept in git."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,11 @@ def save(figure: Figure, path: str | Path, data: Mapping[str, object]) -> Path:
         stem = stem.with_suffix("")
     target = {suffix: stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf", ".json")}
     text = json.dumps(_plain(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    width, height = figure.get_size_inches()
     with style():
         with atomic_path(target[".png"]) as part:
-            figure.savefig(part, dpi=DPI, metadata={"Software": None})
+            dpi = min(DPI, (MOST_PIXELS / (width * height)) ** 0.5)
+            figure.savefig(part, dpi=dpi, metadata={"Software": None})
         with atomic_path(target[".pdf"]) as part:
             dates = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
             figure.savefig(part, metadata=dates, dpi=DPI)
