@@ -7,6 +7,7 @@ with the place in the sequence, and between people.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from mmcl.simulation.anatomy import interpolate
 from mmcl.simulation.heart import Hearts, rv_point, wall_point
 from mmcl.simulation.parameters import parameters
+from mmcl.simulation.physiology import block_delay
 from mmcl.simulation.random import normal, uniform
 from mmcl.simulation.source import LEFT, RIGHT, Mesh, grid_cells
 
@@ -97,6 +99,21 @@ def _wall_sites(hearts: Hearts, sites: tuple[str, ...], depth: float) -> tuple[t
     return onset[None], wall_point(hearts, level, torch.deg2rad(angle), torch.full_like(level, depth))
 
 
+def usual_activation(seed: int, hearts: Hearts, mesh: Mesh, active: torch.Tensor) -> torch.Tensor:
+    """Activation times (n, nodes) in ms as they would be without bundle branch block; `active` where there is none."""
+    people = hearts.people
+    blocked = people.lbbb | people.rbbb
+    if not blocked.any():
+        return active
+    none = torch.zeros_like(blocked)
+    open_hearts = dataclasses.replace(
+        hearts,
+        people=dataclasses.replace(people, lbbb=none, rbbb=none),
+        segment_delay=hearts.segment_delay - block_delay(people),
+    )
+    return torch.where(blocked[:, None], activate(seed, open_hearts, mesh), active)
+
+
 def activate_from(focus: torch.Tensor, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
     """Activation time (n, nodes) in ms of a beat that begins at `focus` (n, 3), a place in the muscle.
 
@@ -125,7 +142,7 @@ def ventricular_focus(seed: int, hearts: Hearts, mesh: Mesh) -> torch.Tensor:
 
 def durations(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -> torch.Tensor:
     """Action potentials' durations (n, nodes) in ms at the mean heart rate, in muscle that activates at `activation`
-    beat for beat; a single beat on another way does not change them.
+    beat for beat; a block or a single beat on another way does not change them.
     """
     subject = hearts.people.subject
     draws = normal(seed, subject, "activation.duration", 2)
@@ -137,7 +154,7 @@ def durations(seed: int, hearts: Hearts, mesh: Mesh, activation: torch.Tensor) -
     thickening = (hearts.wall_thickness.mean(dim=1, keepdim=True) - P.thick_wall).clamp(min=0)
     transmural = flat * (P.duration_transmural + P.transmural_spread * draws[:, 1:])
     transmural = transmural + P.thick_wall_transmural * thickening
-    # Muscle is adapted to its usual place in the sequence, not to a block: beyond the normal range nothing is made up.
+    # Beyond the normal range nothing is made up.
     late = activation.clamp(max=P.latest_usual) - P.latest_usual / 2
     duration = mean + transmural * mesh.depth + flat * (P.duration_apex * mesh.level + P.duration_on_activation * late)
     level, turn, _ = grid_cells(LEFT, hearts.centre)

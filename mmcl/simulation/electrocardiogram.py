@@ -132,7 +132,8 @@ def ventricular_waves(
     """
     weight = _ventricular_weights(seed, hearts, mesh, torso)
     active = activation.activate(seed, hearts, mesh)
-    return *_waves(weight, active, active + activation.durations(seed, hearts, mesh, active)), active
+    usual = activation.usual_activation(seed, hearts, mesh, active)
+    return *_waves(weight, active, active + activation.durations(seed, hearts, mesh, usual)), active
 
 
 def _ventricular_weights(seed: int, hearts: Hearts, mesh: source.Mesh, torso: Torso) -> torch.Tensor:
@@ -168,7 +169,7 @@ def _premature_shapes(
     points = atria.atrial_points(hearts)
     times = atria.ectopic_activation(seed, hearts, points) - pr[:, None]
     p_wave = atria.p_wave(atria.atrial_weights(torso, points).float(), times, -BEFORE, _samples(BEFORE + QRS_END))
-    usual = activation.activate(seed, hearts, mesh)
+    usual = activation.usual_activation(seed, hearts, mesh, activation.activate(seed, hearts, mesh))
     active = activation.activate_from(activation.ventricular_focus(seed, hearts, mesh), hearts, mesh)
     recovered = active + activation.durations(seed, hearts, mesh, usual)
     return p_wave, *_waves(_ventricular_weights(seed, hearts, mesh, torso), active, recovered)

@@ -103,8 +103,10 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
     mass = changed(change, "lv_mass", physiology.muscle_mass(people, mass))
     slender = changed(change, "length", physiology.slenderness(score[:, 2]))
     shape = physiology.relaxed_shape(seed, people, edv, mass, slender, disease)
-    fraction = changed(change, "ejection_fraction", physiology.ejection_fraction(people, score[:, 3]))
-    shape = physiology.contracting_shape(seed, people, shape, fraction, score[:, 3:5], disease)
+    usual = physiology.ejection_fraction(people, score[:, 3])
+    fraction = usual * torch.where(people.in_af, PHYSIOLOGY.in_af_ef, 1.0)
+    fraction = changed(change, "ejection_fraction", fraction)
+    shape = physiology.contracting_shape(seed, people, shape, fraction, usual, score[:, 3:5], disease)
     together = 1 - cavity_volumes(shape, 1.0)[0] * 1e6 / edv
     beating = Beating(
         people=people,
@@ -115,7 +117,8 @@ def build_hearts(seed: int, people: People, change: Change | None = None) -> Hea
 
     phase, segments = least_cavity(beating)
     esv = cavity_volumes(shape, phase, segments)[0] * 1e6
-    rv_edv, rv_esv = physiology.right_ventricle(people, edv - esv, score[:, 5:7])
+    stroke = usual * edv / physiology.scar_dilatation(disease)
+    rv_edv, rv_esv = physiology.right_ventricle(people, stroke, edv - esv, score[:, 5:7])
     relaxed, least = rv_depth(shape, 0.0, rv_edv * 1e-6), rv_depth(shape, phase, rv_esv * 1e-6, segments)
     shape = replace(shape, rv_relaxed=relaxed, rv_contracted=relaxed + (least - relaxed) / phase)
     la_max, la_min, ra_max, ra_min = physiology.atrial_volumes(seed, people, volume, body, change)

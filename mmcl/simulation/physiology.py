@@ -37,7 +37,12 @@ def size_scores(people: People, score: torch.Tensor) -> tuple[torch.Tensor, torc
 def filling_volume(people: People, standard: torch.Tensor, disease: WallDisease) -> torch.Tensor:
     """Left ventricular end-diastolic volume in ml at the standard score `standard`."""
     volume = _drawn(people, P.lv_edv, standard) * torch.where(people.dm, P.diabetes_edv, 1.0)
-    return volume * (1 + P.scar_dilatation * disease.burden)
+    return volume * scar_dilatation(disease)
+
+
+def scar_dilatation(disease: WallDisease) -> torch.Tensor:
+    """Factor (n,) by which scar has widened the left ventricle."""
+    return 1 + P.scar_dilatation * disease.burden
 
 
 def muscle_mass(people: People, standard: torch.Tensor) -> torch.Tensor:
@@ -48,9 +53,9 @@ def muscle_mass(people: People, standard: torch.Tensor) -> torch.Tensor:
 
 
 def ejection_fraction(people: People, score: torch.Tensor) -> torch.Tensor:
-    """Ejection fraction of the healthy wall, 0-1."""
+    """Ejection fraction of the healthy wall in sinus rhythm, 0-1."""
     fraction = by_sex(people.female, P.lv_ef[0]) + by_sex(people.female, P.lv_ef[1]) * score
-    return torch.where(people.in_af, P.in_af_ef, 1.0) * fraction.clamp(*P.fraction_range)
+    return fraction.clamp(*P.fraction_range)
 
 
 def heart_rate(people: People, fraction: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
@@ -104,13 +109,24 @@ def slenderness(score: torch.Tensor) -> torch.Tensor:
 
 
 def contracting_shape(
-    seed: int, people: People, shape: Shape, fraction: torch.Tensor, score: torch.Tensor, disease: WallDisease
+    seed: int,
+    people: People,
+    shape: Shape,
+    fraction: torch.Tensor,
+    usual: torch.Tensor,
+    score: torch.Tensor,
+    disease: WallDisease,
 ) -> Shape:
-    """Add motion: contraction that gives ejection `fraction` in a healthy wall, lost where it is not viable."""
+    """Add motion: contraction that gives ejection `fraction` in a healthy wall, lost where it is not viable.
+
+    Below the person's `usual` fraction the base descends less, as the wall contracts less. ValueError for a fraction
+    that no contraction of this heart gives.
+    """
     vigour = P.shortening_on_ef * score[:, 0] + _rest(P.shortening_on_ef) * score[:, 1]
     shortening = by_sex(people.female, P.shortening[0]) - P.shortening[1] * vigour
     shortening = shortening * torch.where(people.hypertension, P.hypertension_shortening, 1.0)
     shortening = (shortening * torch.where(people.dm, P.diabetes_strain, 1.0)).clamp(*P.shortening_range)
+    shortening = shortening * (fraction / usual).clamp(max=1)
     pattern = torch.tensor(P.contraction, dtype=fraction.dtype, device=fraction.device)
     pattern = pattern * (1 + P.contraction_sd * normal(seed, people.subject, "contraction pattern", 16).clamp(-3, 3))
     edv = cavity_volumes(shape, 0.0)[0]
@@ -121,25 +137,36 @@ def contracting_shape(
 
     before, strength = torch.full_like(fraction, 0.16), torch.full_like(fraction, 0.22)
     result = ejection(before)
-    for _ in range(4):  # secant method on a smooth, nearly straight curve
+    for _ in range(5):  # secant method on a smooth, nearly straight curve
         now = ejection(strength)
         step = (fraction - now) * (strength - before) / torch.where(now == result, 1.0, now - result)
-        before, result, strength = strength, now, (strength + step.clamp(-0.1, 0.1)).clamp(0.05, 0.38)
+        before, result, strength = strength, now, (strength + step.clamp(-0.1, 0.1)).clamp(*P.strength_range)
+    unmet = (ejection(strength) - fraction).abs() > 0.02
+    if unmet.any():
+        got = ejection(strength)[unmet][0].item()
+        raise ValueError(f"ejection fraction {fraction[unmet][0].item():.2f}: this heart's limit is {got:.2f}")
     moving = 1 - P.scar_stillness * (1 - disease.viability)
     # Early activated and then stretched by the lateral wall, the septum works in vain.
     moving[:, SEPTUM] *= torch.where(people.lbbb, P.lbbb_septum, 1.0)[:, None]
     return replace(shape, contraction=-strength[:, None] * pattern * moving, shortening=shortening * moving.mean(1))
 
 
-def right_ventricle(people: People, stroke: torch.Tensor, score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """End-diastolic and end-systolic volume in ml: both ventricles pump the same blood."""
+def right_ventricle(
+    people: People, stroke: torch.Tensor, pumped: torch.Tensor, score: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """End-diastolic and end-systolic volume in ml.
+
+    The ventricle is as large as the `stroke` asks that the left one would have with a healthy wall; both pump the same
+    blood, so that when the left `pumped` less the right one empties less and keeps its size.
+    """
     usual = by_sex(people.female, P.lv_edv[0]) * by_sex(people.female, P.lv_ef[0])
     relative = ((stroke / usual - 1) / P.stroke_sd).clamp(-3, 3)
     standard = P.rv_ef_on_sv * relative + _rest(P.rv_ef_on_sv) * score[:, 0]
     fraction = by_sex(people.female, P.rv_ef[0]) + by_sex(people.female, P.rv_ef[1]) * standard
     fraction = fraction.clamp(*P.rv_fraction_range)
-    pumped = stroke * (P.rv_stroke_ratio[0] + P.rv_stroke_ratio[1] * score[:, 1])
-    return pumped / fraction, pumped / fraction - pumped
+    ratio = P.rv_stroke_ratio[0] + P.rv_stroke_ratio[1] * score[:, 1]
+    filled = torch.maximum(stroke * ratio / fraction, pumped * ratio / P.rv_fraction_range[1])
+    return filled, filled - pumped * ratio
 
 
 def atrial_volumes(
@@ -162,10 +189,15 @@ def atrial_volumes(
 
 def activation_delay(seed: int, people: People, disease: WallDisease) -> torch.Tensor:
     """Lateness (n, 16) in ms: scars conduct slowly; left bundle branch block reaches the lateral wall last."""
+    delay = P.scar_delay * disease.transmurality + block_delay(people)
+    return delay + P.delay_sd * normal(seed, people.subject, "activation", 16).clamp(-3, 3)
+
+
+def block_delay(people: People) -> torch.Tensor:
+    """Lateness (n, 16) in ms that a blocked left bundle adds; 0 without."""
     angle = torch.tensor(SEGMENT_ANGLE, dtype=torch.float64, device=people.age.device)
     block = P.lbbb_delay + P.lbbb_lateral * torch.cos(angle)
-    delay = P.scar_delay * disease.transmurality + torch.where(people.lbbb[:, None], block, 0.0)
-    return delay + P.delay_sd * normal(seed, people.subject, "activation", 16).clamp(-3, 3)
+    return torch.where(people.lbbb[:, None], block, 0.0)
 
 
 def _rest(*weights: float) -> float:

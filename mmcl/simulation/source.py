@@ -62,6 +62,8 @@ def build_mesh(hearts: Hearts) -> Mesh:
     sigma = P.conductivity_transmural, P.conductivity_along
     left_edges, left_conductance = grid_edges(left, LEFT, True, *sigma)
     right_edges, right_conductance = grid_edges(right, RIGHT, False, *(P.right_share * value for value in sigma))
+    broken = torch.where(hearts.people.rbbb, P.right_block_share, 1.0).to(right_conductance)
+    right_conductance = right_conductance * broken[:, None]
     viable = _viability(hearts, level, 2 * math.pi * turn, depth)
     one, other = viable[:, left_edges[:, 0]], viable[:, left_edges[:, 1]]
     # Two halves of an edge in series conduct as the harmonic mean.

@@ -172,6 +172,16 @@ def test_right_bundle_branch_block_ends_in_a_late_r_wave_on_the_right():
     assert _lead(ecg.beat[..., late].mean(dim=-1), "I").mean() < 0
 
 
+@pytest.mark.parametrize("block", ["lbbb", "rbbb"])
+def test_a_block_prolongs_qt_by_less_than_it_widens_the_qrs(healthy, block):
+    """Action potentials stay as they are beat for beat; only their order changes."""
+    _, blocked = _simulate(60, **{block: True})
+    usual = healthy[1]
+    wider, longer = (blocked.qrs - usual.qrs[:60]).median(), (blocked.qt - usual.qt[:60]).median()
+    assert 30 < wider < 90
+    assert 10 < longer < wider
+
+
 def test_subject_is_the_same_in_any_batch(monkeypatch):
     whole = build_hearts(SEED, sample_people(SEED, torch.arange(20)))
     part = build_hearts(SEED, sample_people(SEED, torch.tensor([17, 4])))

@@ -277,3 +277,28 @@ def test_pose(hearts):
     assert (right[:, 0] < hearts.centre[:, 0]).all() and right[:, 2].mean() > hearts.centre[:, 2].mean()
     left_atrium, right_atrium = atria_centres(hearts).mean(0)
     assert left_atrium[2] < hearts.centre[:, 2].mean() and right_atrium[0] < left_atrium[0]
+
+
+@pytest.mark.parametrize("fraction", [0.12, 0.3, 0.8])
+def test_an_ejection_fraction_that_is_asked_for_is_had_and_strain_goes_with_it(fraction):
+    plain = {"cad": False, "in_af": False, "lbbb": False, "rbbb": False}
+    people = sample_people(4, torch.arange(30), change=plain)
+    usual = build_hearts(4, people, plain)
+    hearts = build_hearts(4, people, {**plain, "ejection_fraction": fraction})
+    assert torch.allclose(1 - hearts.lv_esv / hearts.lv_edv, torch.tensor(fraction).double(), atol=0.03)
+    weak = fraction < 0.4
+    assert ((hearts.ell.abs() < 0.7 * usual.ell.abs()).all() if weak else (hearts.ecc.mean() < usual.ecc.mean())).item()
+
+
+def test_an_ejection_fraction_beyond_the_heart_is_refused():
+    with override({"physiology.strength_range": (0.01, 0.25)}), pytest.raises(ValueError, match="limit"):
+        build_hearts(4, sample_people(4, torch.arange(8)), {"ejection_fraction": 0.85})
+
+
+@pytest.mark.parametrize("change", [{"ejection_fraction": 0.3}, {"stunning": 0.5}])
+def test_the_right_ventricle_keeps_its_size_and_empties_less_when_the_left_fails(change):
+    plain = {"cad": False, "in_af": False, "lbbb": False, "rbbb": False}
+    people = sample_people(4, torch.arange(30), change=plain)
+    usual, failing = (build_hearts(4, people, {**plain, **extra}) for extra in ({}, change))
+    assert torch.allclose(failing.rv_edv, usual.rv_edv)
+    assert (failing.rv_esv > 1.2 * usual.rv_esv).all()

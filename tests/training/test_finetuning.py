@@ -146,8 +146,10 @@ def test_whole_frames_are_asked_of_the_store_in_the_published_form(store):
     recipe = PROFILE.downstream.scratch
     assert Supervised("cmr", task, PROFILE, PRESET, recipe, seed=0).field == "cmr"
     assert Supervised("cmr", task, PROFILE, preset("paper"), recipe, seed=0).field == "frame"
+    # The run of the default preset, whose store has no whole frames.
+    setting = dataclasses.replace(open_setting("smoke", device="cpu"), preset=preset("corrected-crop_in_evaluation"))
     with pytest.raises(ValueError, match="crop_in_evaluation"):
-        finetune("cmr", "risk", None, 0, open_setting("smoke", device="cpu", choices="corrected-crop_in_evaluation"))
+        finetune("cmr", "risk", None, 0, setting)
 
 
 def test_of_several_learning_rates_the_best_on_validation_serves_all_seeds(smoke_run):
