@@ -10,7 +10,7 @@
 # - **Writes** raw files as a user would have them (WFDB, 4-D NIfTI, tables, truth) to `raw/`; figures
 #   `cohort_examples`, `cohort_subjects`, `cohort_effects`, `cohort_population`; with `real`, three figures in
 #   `beside_real/`, which are not for passing on.
-# - **Expected time** smoke 35 s (2 cores); demo and paper not measured.
+# - **Expected time** smoke 35 s, demo 2 min (2 cores); paper not measured.
 
 # %%
 import pandas as pd

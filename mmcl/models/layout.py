@@ -28,13 +28,17 @@ _LEAST_LIKENESS = 0.3
 
 @dataclass(frozen=True)
 class EcgLayout:
-    """An ECG encoder's `state` in the names of `EcgEncoder`, its input, its sizes, pooling and number of `leads`."""
+    """An ECG encoder's `state` in the names of `EcgEncoder`, its input, its sizes, pooling and number of `leads`.
+
+    `single_fc_norm` is False for weights of a run whose preset applies the norm after pooling twice.
+    """
 
     state: dict[str, torch.Tensor]
     ecg: EcgConfig
     encoder: EncoderConfig
     pooling: str
     leads: int
+    single_fc_norm: bool
 
 
 def modalities(state: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
@@ -94,6 +98,7 @@ def ecg_layout(
         EncoderConfig(width=width, depth=len(indices), heads=heads, mlp_ratio=hidden.shape[0] / width),
         metadata.get("pooling", pooling),
         leads,
+        _count(metadata, "norms") != 2,
     )
 
 
@@ -135,14 +140,14 @@ def _cmr_prefix(state: Mapping[str, torch.Tensor]) -> str | None:
 
 def _sizes(own: Mapping[str, torch.Tensor]) -> tuple[int, int]:
     """Width and patch, from tensors whose shapes agree."""
-    width = own["cls_token"].shape[-1]
+    width = (own["cls_token"].shape or (0,))[-1]
     expected = {
         "cls_token": (1, 1, width),
         "pos_embed": (1, None, width),
         "patch_embed.proj.weight": (width, 1, 1, None),
     }
     for name, shape in expected.items():
-        found = own[name].shape
+        found = own[name].shape if name in own else ()
         if len(found) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found, strict=True)):
             text = ", ".join("any" if n is None else str(n) for n in shape)
             raise ValueError(f"{name}: expected ({text}), found {tuple(found)}")

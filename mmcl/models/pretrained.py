@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mmcl.atomic import atomic_path
-from mmcl.config import LEADS
+from mmcl.config import LEADS, EcgConfig
 from mmcl.data.augmentation import first_crop, tiled_crops
 from mmcl.data.ecg_preprocessing import reduce_sampling_rate
 from mmcl.data.signals import canonical_lead
@@ -99,11 +99,12 @@ class PretrainedEncoder(nn.Module):
         A list may hold recordings of different length. `leads` names the signals in any order and spelling, `unit` (V,
         mV, uV, nV) is theirs, at `sampling_rate` Hz; what is absent is computed or filled by the rules of
         `mmcl.data.signals`, and a warning says how often. An encoder of fewer than twelve leads needs its own leads
-        alone. Ten seconds are preprocessed (method section 3); the result is the mean over the windows that tile them,
-        or that of the first window when not `tile`. `as_stored` rounds them to half precision, as a cohort's store
-        does, for features that equal those of training to 1e-6. It runs on the encoder's device; an array comes back
-        for an array, a tensor, there, for a tensor. ValueError names an ECG that cannot be used, its value and what was
-        expected.
+        alone, but all leads that are given take part in the standardisation: give the same ones every time. Ten seconds
+        are preprocessed (method section 3), a shorter recording with its filling; the result is the mean over the
+        windows that tile them, or that of the first window when not `tile`. `as_stored` rounds them to half precision,
+        as a cohort's store does, for features that equal those of training to 1e-6. It runs on the encoder's device; an
+        array comes back for an array, a tensor, there, for a tensor. ValueError names an ECG that cannot be used, its
+        value and what was expected.
         """
         records, single, shape = _records(signals)
         if any(record.ndim != 2 or len(record) != len(leads) for record in records) or shape[-2] != len(leads):
@@ -173,8 +174,9 @@ def load_encoder(
     (exports do) is taken to be of `leads`, where that is their number, else of the first of the usual order, with a
     warning, and then resampled over leads. `pooling` is class, mean or attention; `heads` must be given for a width
     that was not published, unless the file is this project's; `source_leads` where the position embedding does not
-    tell how many leads it is for. Weights that the file lacks (a norm after pooling, attention pooling) keep their
-    initial values. No code of the file runs. ValueError tells what was expected and what was found.
+    tell how many leads it is for. A norm after pooling that the file lacks is the identity after standardisation;
+    attention pooling that it lacks is random, with a warning: it has to be trained before it says anything. No code of
+    the file runs. ValueError tells what was expected and what was found.
 
     >>> import tempfile
     >>> from mmcl.config import EcgConfig, EncoderConfig
@@ -195,7 +197,9 @@ def load_encoder(
         modality = modality or (held[0] if held else "ecg")
         if modality == "ecg":
             layout = ecg_layout(state, metadata, heads, source_leads)
-            encoder = _ecg_encoder(layout, metadata, window, leads, pooling)
+            # Initial values are overwritten; the caller's random numbers stay as they would have been.
+            with torch.random.fork_rng(devices=[]):
+                encoder = _ecg_encoder(layout, metadata, window, leads, pooling)
         elif modality == "cmr":
             given = {"window": window, "leads": leads, "pooling": pooling, "heads": heads, "source_leads": source_leads}
             of_ecg = [name for name, value in given.items() if value is not None]
@@ -209,6 +213,8 @@ def load_encoder(
                 raise ValueError(f"{name}: expected finite numbers, found NaN or infinity")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r}: PyTorch finds no CUDA device")
     return encoder.to(device).eval()
 
 
@@ -249,6 +255,7 @@ def export_encoder(encoder: PretrainedEncoder, path: str | Path, card: Mapping[s
         "sampling_rate": str(encoder.sampling_rate),
         "heads": str(model.blocks[0].attn.heads),
         "pooling": model.pooling,
+        "norms": "1" if model.single_fc_norm else "2",
         "card": json.dumps(rows),
     }
     with atomic_path(path) as part:
@@ -319,10 +326,23 @@ def _ecg_encoder(
     if own is not None and names != own:
         state["pos_embed"] = _rows_of(state["pos_embed"], own, names)
         rows = len(names)
-    ecg = layout.ecg if window is None else replace(layout.ecg, window=window)
-    model = EcgEncoder(ecg, layout.encoder, pooling or layout.pooling, leads=len(names))
+    ecg = layout.ecg if window is None else replace(layout.ecg, window=_window(window, layout.ecg))
+    pooling = pooling or layout.pooling
+    if pooling == "attention" and not any(name.startswith("attention_pool.") for name in state):
+        warnings.warn("the file holds no attention pooling: it starts from random weights", stacklevel=3)
+    model = EcgEncoder(ecg, layout.encoder, pooling, leads=len(names), single_fc_norm=layout.single_fc_norm)
     load_pretrained(model, state, leads=rows)
     return PretrainedEncoder(model, names, ecg.sampling_rate, _json(metadata, "card", {}))
+
+
+def _window(window: int, ecg: EcgConfig) -> int:
+    """`window` where it is whole patches within a record; ValueError otherwise."""
+    whole = isinstance(window, int) and not isinstance(window, bool)
+    if not whole or not 0 < window <= ecg.record or window % ecg.patch:
+        raise ValueError(
+            f"window {window!r}: expected a multiple of the patch, {ecg.patch}, up to {ecg.record} samples"
+        )
+    return window
 
 
 def _rows_of(embedding: torch.Tensor, own: Sequence[str], names: Sequence[str]) -> torch.Tensor:
@@ -347,7 +367,8 @@ def _rows_of(embedding: torch.Tensor, own: Sequence[str], names: Sequence[str]) 
 
 def _own_leads(metadata: Mapping[str, str], count: int) -> tuple[str, ...] | None:
     """Names of the leads that a file is of; None when it does not tell."""
-    names = _lead_names(_json(metadata, "lead_names", []))
+    named = _json(metadata, "lead_names", [])
+    names = _lead_names(named) if named else ()
     if names and len(names) == count:
         return names
     return LEADS if count == len(LEADS) else None
@@ -380,6 +401,8 @@ def _cmr_encoder(state: dict[str, torch.Tensor], config) -> CmrEncoder:
 
 def _lead_names(names: Sequence[str]) -> tuple[str, ...]:
     """`names` in the project's spelling; ValueError for an unknown one and one that comes twice."""
+    if not names:
+        raise ValueError(f"no leads: expected some of {', '.join(LEADS)}")
     found = []
     for name in names:
         lead = canonical_lead(name)

@@ -16,6 +16,11 @@ from pathlib import Path
 
 import torch
 
+MOST_ENTRIES = 100_000
+"""Entries of a file's dictionaries; dictionaries that hold each other many times over would never end."""
+MOST_COPIES = 8
+"""Bytes of tensors per byte of their file; many tensors may share a storage, but not to fill the memory."""
+
 EXPECTED = "a safetensors file or a file of torch.save with the weights of an encoder"
 
 _STORAGES = {
@@ -57,7 +62,12 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
         raise ValueError(f"{path}: {error}; expected {EXPECTED}") from error
     except Exception as error:
         # Damaged files fail in many ways (zlib, pickle, JSON, memory); to the caller they are one.
-        found = f"{size} bytes that begin {start[:8]!r} and cannot be read ({type(error).__name__})"
+        kind = (
+            "a pickle of torch.save's old format with more than tensors in it, or damaged: "
+            if start[:1] == b"\x80"
+            else ""
+        )
+        found = f"{kind}{size} bytes that begin {start[:8]!r} and cannot be read ({type(error).__name__})"
         raise ValueError(f"{path}: {found}; expected {EXPECTED}") from error
     if not tensors:
         raise ValueError(f"{path}: holds no tensor; expected {EXPECTED}")
@@ -119,12 +129,14 @@ class _TensorUnpickler(pickle.Unpickler):
     def __init__(self, file, archive: zipfile.ZipFile, folder: str):
         super().__init__(file, encoding="utf-8")
         self._archive, self._folder = archive, folder
+        self._storages: dict[str, torch.Tensor] = {}
+        self._left = MOST_COPIES * sum(entry.file_size for entry in archive.infolist())
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
-            return _rebuild_tensor
+            return self._rebuild_tensor
         if (module, name) in (
             ("torch._utils", "_rebuild_parameter"),
             ("torch._utils", "_rebuild_parameter_with_state"),
@@ -138,14 +150,26 @@ class _TensorUnpickler(pickle.Unpickler):
         kind, storage, key, _, count = identifier
         if kind != "storage" or not isinstance(storage, _StorageType):
             raise ValueError(f"a storage of unknown kind {kind!r}")
+        if key in self._storages and self._storages[key].dtype == storage.dtype:
+            return self._storages[key]
         data = bytearray(self._archive.read(f"{self._folder}data/{key}"))
         size = storage.dtype.itemsize
         if len(data) != size * count:
             raise ValueError(f"storage {key} of {len(data)} bytes where {size * count} are declared")
-        return torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0, dtype=storage.dtype)
+        self._storages[key] = (
+            torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0, dtype=storage.dtype)
+        )
+        return self._storages[key]
+
+    def _rebuild_tensor(self, storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_) -> torch.Tensor:
+        tensor = _rebuild_tensor(storage, offset, size, stride)
+        self._left -= tensor.nbytes
+        if self._left < 0:
+            raise ValueError(f"tensors of more than {MOST_COPIES} times the size of their file")
+        return tensor
 
 
-def _rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_) -> torch.Tensor:
+def _rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple) -> torch.Tensor:
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
     # Steps of 0 would let a few bytes ask for any amount of memory.
@@ -158,14 +182,20 @@ def _rebuild_parameter(tensor: torch.Tensor, *_) -> torch.Tensor:
     return tensor
 
 
-def _flattened(content: object, prefix: str = "") -> dict[str, torch.Tensor]:
-    if torch.is_tensor(content):
-        return {prefix.removesuffix("."): content}
+def _flattened(content: object) -> dict[str, torch.Tensor]:
+    """Tensors in `content` and in the dictionaries in it, by their keys joined by dots."""
     found: dict[str, torch.Tensor] = {}
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            if isinstance(key, str):
-                found |= _flattened(value, f"{prefix}{key}.")
+    waiting, entries = [("", content)], 0
+    while waiting:
+        prefix, value = waiting.pop()
+        if torch.is_tensor(value):
+            found[prefix.removesuffix(".")] = value
+        elif isinstance(value, Mapping):
+            entries += len(value)
+            if entries > MOST_ENTRIES:
+                raise ValueError(f"dictionaries of more than {MOST_ENTRIES:,} entries")
+            items = [(f"{prefix}{key}.", inner) for key, inner in value.items() if isinstance(key, str)]
+            waiting += reversed(items)
     return found
 
 

@@ -184,7 +184,7 @@ def test_errors_say_what_was_expected_and_found(tmp_path):
     for leads, name in ((["V9"], "V9"), (["II", "ii"], "ii")):
         with pytest.raises(ValueError, match=f"lead '{name}': expected each once of I, II"):
             load_encoder(tmp_path / "x.pth", heads=4, leads=leads)
-    with pytest.raises(ValueError, match="window of 520 samples: expected a multiple of the patch, 50"):
+    with pytest.raises(ValueError, match="window 520: expected a multiple of the patch, 50"):
         load_encoder(tmp_path / "x.pth", heads=4, window=520)
     with pytest.raises(ValueError, match="leads 7: expected a divisor"):
         load_encoder(tmp_path / "x.pth", heads=4, source_leads=7)
@@ -291,3 +291,35 @@ def test_our_own_checkpoints_tell_heads_and_sampling_rate(tmp_path):
     assert loaded.sampling_rate == 125 and loaded.model.blocks[0].attn.heads == 6
     x = torch.randn(1, 12, 500)
     torch.testing.assert_close(loaded(x), encoder(x))
+
+
+def test_an_encoder_of_two_norms_embeds_as_it_was_used_in_its_run(tmp_path):
+    model = EcgEncoder(EcgConfig(), EncoderConfig(), single_fc_norm=False).eval()
+    torch.nn.init.normal_(model.fc_norm.weight)
+    torch.nn.init.normal_(model.fc_norm.bias)
+    facts = {"heads": 6, "leads": 12, "sampling_rate": 500, "norms": 2}
+    torch.save({"model": model.state_dict(), "mmcl": facts}, tmp_path / "twice.pth")
+    ecg = torch.randn(2, 12, 2500, generator=torch.Generator().manual_seed(0))
+    loaded = load_encoder(tmp_path / "twice.pth")
+    exported = load_encoder(export_encoder(loaded, tmp_path / "exported"))
+    with torch.no_grad():
+        assert torch.equal(loaded(ecg), model(ecg)) and torch.equal(exported(ecg), model(ecg))
+
+
+def test_attention_pooling_that_a_file_lacks_is_told_and_disturbs_no_random_number(tmp_path):
+    torch.save({"model": EcgEncoder(EcgConfig(), EncoderConfig()).state_dict()}, tmp_path / "mean.pth")
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with pytest.warns(UserWarning, match="no attention pooling"):
+        load_encoder(tmp_path / "mean.pth", pooling="attention")
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"window": 0}, {"window": -100}, {"window": 2500.0}, {"window": 10_000}, {"leads": []}]
+)
+def test_options_that_no_encoder_can_have_are_refused_with_the_file(tmp_path, options):
+    torch.save({"model": EcgEncoder(EcgConfig(), EncoderConfig()).state_dict()}, tmp_path / "mean.pth")
+    with pytest.raises(ValueError, match=r"mean\.pth.*expected"):
+        load_encoder(tmp_path / "mean.pth", **options)

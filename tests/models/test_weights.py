@@ -136,3 +136,21 @@ def test_a_checkpoint_of_this_project_has_metadata(tmp_path, state):
     torch.save({"state_dict": state, "mmcl": facts}, tmp_path / "x.ckpt")
     tensors, metadata = read_tensors(tmp_path / "x.ckpt")
     assert set(tensors) == {f"state_dict.{name}" for name in state} and metadata == {"heads": "4", "leads": "12"}
+
+
+def test_dictionaries_that_hold_each_other_many_times_are_refused(tmp_path):
+    nested = {"t": torch.zeros(1)}
+    for _ in range(60):
+        nested = {"a": nested, "b": nested}
+    torch.save(nested, tmp_path / "nested.pth")
+    with pytest.raises(ValueError, match="entries"):
+        read_tensors(tmp_path / "nested.pth")
+
+
+def test_tensors_that_share_a_storage_to_fill_the_memory_are_refused(tmp_path):
+    whole = torch.zeros(1000, 1000)
+    torch.save({f"view{k}": whole.view(1000, 1000) for k in range(100)}, tmp_path / "shared.pth")
+    with pytest.raises(ValueError, match="times the size"):
+        read_tensors(tmp_path / "shared.pth")
+    torch.save({"one": whole, "other": whole.T}, tmp_path / "tied.pth")
+    assert read_tensors(tmp_path / "tied.pth")[0].keys() == {"one", "other"}

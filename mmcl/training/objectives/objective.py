@@ -42,7 +42,12 @@ class Pretraining(pl.LightningModule):
         self.recipe = getattr(profile, self.objective)
         self.ecg, self.preset, self.seed = profile.ecg, preset, seed
         # What no tensor tells, for `mmcl.load_encoder`.
-        self.facts = {"heads": profile.encoder.heads, "leads": len(LEADS), "sampling_rate": profile.ecg.sampling_rate}
+        self.facts = {
+            "heads": profile.encoder.heads,
+            "leads": len(LEADS),
+            "sampling_rate": profile.ecg.sampling_rate,
+            "norms": 1 if preset.single_fc_norm else 2,
+        }
 
     def step(self, stage: str, batch: dict[str, torch.Tensor], random: torch.Generator) -> torch.Tensor:
         """Loss of one `batch` as stored, a scalar, recorded as `loss`; `stage` is "train" or "validation"."""
