@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, gather, without_autocast
+from mmcl.losses.gather import LEAST_TEMPERATURE, at_least_single, gather, without_autocast
 
 
 def logits(rows: torch.Tensor, columns: torch.Tensor, temperature: float | torch.Tensor) -> torch.Tensor:
@@ -30,12 +30,13 @@ def clip_loss(
     """CLIP loss of paired projections, each (batch, width), not normalised; a scalar.
 
     A `temperature` that is a tensor may be learnt. `lambda_0` weighs the cross-entropy over the rows (which ECG belongs
-    to this CMR). ValueError when the shapes differ, the temperature is not positive or `lambda_0` is outside [0, 1].
+    to this CMR). ValueError when the shapes differ, the temperature is not positive and finite or `lambda_0` is outside
+    [0, 1].
     """
     if cmr.shape != ecg.shape or cmr.ndim != 2:
         raise ValueError(f"projections {tuple(cmr.shape)} and {tuple(ecg.shape)}: expected two equal (batch, width)")
-    if not temperature > 0.0:
-        raise ValueError(f"temperature {temperature}: expected a positive number")
+    if not LEAST_TEMPERATURE <= temperature < float("inf"):
+        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
     if not 0.0 <= lambda_0 <= 1.0:
         raise ValueError(f"lambda_0 {lambda_0}: expected 0 to 1")
     similarity = logits(gather(cmr), gather(ecg), temperature)

@@ -10,7 +10,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, gather, without_autocast
+from mmcl.losses.gather import LEAST_TEMPERATURE, at_least_single, gather, without_autocast
 
 
 @without_autocast
@@ -19,12 +19,13 @@ def clocs_loss(views: torch.Tensor, patients: torch.Tensor | None = None, temper
 
     `views` (views, batch, width), not normalised; `patients` (batch,) int64 tells who each row belongs to, None that
     all differ. A row's positives in the other view are all rows of its patient, as published; across processes rows
-    are those of the global batch. ValueError for fewer than 2 views, other shapes, or a temperature not positive.
+    are those of the global batch. ValueError for fewer than 2 views, other shapes, or a temperature not positive
+    and finite.
     """
     if views.ndim != 3 or len(views) < 2:
         raise ValueError(f"views of shape {tuple(views.shape)}: expected (at least 2 views, batch, width)")
-    if not temperature > 0.0:
-        raise ValueError(f"temperature {temperature}: expected a positive number")
+    if not LEAST_TEMPERATURE <= temperature < float("inf"):
+        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
     if patients is not None and patients.shape != views.shape[1:2]:
         raise ValueError(f"patients of shape {tuple(patients.shape)}: expected ({views.shape[1]},)")
     whole = F.normalize(at_least_single(gather(views.transpose(0, 1)).transpose(0, 1)), dim=2)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 import torch
 import torch.distributed as distributed
 
+LEAST_TEMPERATURE = 1e-8
+"""Far below any in use; over 1e-39 a cosine is infinite in single precision."""
+
 
 class _Gather(torch.autograd.Function):
     """Concatenate equal batches of all processes; backward sums their gradients of one's own part.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, gather, without_autocast
+from mmcl.losses.gather import LEAST_TEMPERATURE, at_least_single, gather, without_autocast
 
 
 def view_logits(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -29,11 +29,11 @@ def nt_xent_loss(one: torch.Tensor, other: torch.Tensor, temperature: float = 0.
 
     Every one of the 2 batch views looks for its partner among the 2 batch - 1 others, by cosine over the temperature.
     With a batch of 1 there is nothing to repel and the loss is 0. ValueError when the shapes differ or the temperature
-    is not positive.
+    is not positive and finite.
     """
     if one.shape != other.shape or one.ndim != 2:
         raise ValueError(f"views {tuple(one.shape)} and {tuple(other.shape)}: expected two equal (batch, width)")
-    if not temperature > 0.0:
-        raise ValueError(f"temperature {temperature}: expected a positive number")
+    if not LEAST_TEMPERATURE <= temperature < float("inf"):
+        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
     similarity = view_logits(gather(one), gather(other), temperature)
     return F.cross_entropy(similarity, partners(len(similarity) // 2, similarity.device))

@@ -41,6 +41,7 @@ class EcgFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         unit: str = "mV",
         batch: int = 64,
         tile: bool = True,
+        as_stored: bool = False,
         device: str = "cpu",
     ):
         self.encoder = encoder
@@ -49,6 +50,7 @@ class EcgFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.unit = unit
         self.batch = batch
         self.tile = tile
+        self.as_stored = as_stored
         self.device = device
 
     def fit(self, X: np.ndarray, y: object = None) -> EcgFeatures:  # noqa: N803 (scikit-learn's own names)
@@ -63,7 +65,8 @@ class EcgFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         X = X if isinstance(X, (list, tuple)) else np.asarray(X)  # noqa: N806
         if np.ndim(X[0]) != 2:
             raise ValueError(f"X of shape {np.shape(X)}: expected (n, {len(self.leads)} leads, samples)")
-        return self.encoder_.embed(X, self.sampling_rate, self.leads, self.unit, self.batch, self.tile)
+        options = (self.sampling_rate, self.leads, self.unit, self.batch, self.tile, self.as_stored)
+        return self.encoder_.embed(X, *options)
 
     @property
     def _n_features_out(self) -> int:

@@ -10,6 +10,7 @@ import torch.multiprocessing as multiprocessing
 
 from mmcl.losses.barlow_twins import EPSILON, barlow_twins_loss
 from mmcl.losses.byol import byol_loss
+from mmcl.losses.clip import clip_loss
 from mmcl.losses.clocs import clocs_loss
 from mmcl.losses.simclr import nt_xent_loss
 
@@ -160,3 +161,11 @@ def test_two_processes_of_8_equal_one_of_16(tmp_path):
             torch.testing.assert_close(value, whole.detach(), rtol=1e-6, atol=1e-6)
             mine = views.grad[:, rank * 8 : rank * 8 + 8]
             torch.testing.assert_close(gradient / 2, mine, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-39, float("inf"), float("nan")])
+def test_temperatures_without_a_finite_cosine_are_refused(temperature):
+    one = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    for loss in (nt_xent_loss, clip_loss, lambda a, b, t: clocs_loss(torch.stack([a, b]), temperature=t)):
+        with pytest.raises(ValueError, match="temperature"):
+            loss(one, one, temperature)
