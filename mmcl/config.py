@@ -201,7 +201,7 @@ class MmclRecipe:
 
 @dataclass(frozen=True)
 class ViewsRecipe:
-    """What the objectives on views of ECGs share. Schedule, optimiser, augmentation and the projection head are those
+    """What the objectives on views of one modality share. Schedule, optimiser, augmentation and the projection head are those
     of MMCL, so that objectives differ in the objective alone; what is theirs has the value of their own paper.
     """
 
@@ -262,17 +262,9 @@ class ClocsRecipe(ViewsRecipe):
 
 
 @dataclass(frozen=True)
-class CmrSimclrRecipe:
+class CmrSimclrRecipe(ViewsRecipe):
     """SimCLR of CMR, the unimodal counterpart of the CMR encoder of MMCL, with its schedule and augmentation."""
 
-    epochs: int = 300
-    warmup: int = 30
-    batch: int = 256
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    hidden: int = 2048
-    projection: int = 128
     temperature: float = 0.1
     augmentation: CmrAugmentation = CmrAugmentation()
 
