@@ -201,8 +201,10 @@ class MmclRecipe:
 
 @dataclass(frozen=True)
 class ViewsRecipe:
-    """What the objectives on views of one modality share. Schedule, optimiser, augmentation and the projection head are those
-    of MMCL, so that objectives differ in the objective alone; what is theirs has the value of their own paper.
+    """What the objectives on views of one modality share.
+
+    Schedule, optimiser, augmentation and the projection head are those of MMCL, so that objectives differ in the
+    objective alone; what is theirs has the value of their own paper.
     """
 
     epochs: int = 300
