@@ -21,7 +21,7 @@ WIDTH = 7.5
 """Inches of a figure of full width; at 9 points its text stays readable in a README some 850 pixels wide."""
 
 DPI = 160
-MOST_PIXELS = 2.5e6
+MOST_PIXELS = 2.0e6
 """A larger page is saved at a lower resolution, so that figures stay light enough to be kept in git."""
 
 
