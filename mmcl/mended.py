@@ -250,7 +250,7 @@ def stopping_epoch(curve: Sequence[float], patience: int, strict: bool) -> int |
 def coded(setting: Setting, store: Store, raw: Path) -> Iterator[Change]:
     """Cases of CAD among the store's subjects, from their hospital records."""
     manifest = cohort_manifest(setting.run.cohort)
-    if manifest.labels != "icd10" or not (raw / manifest.tables.records).is_file():
+    if manifest.labels.rule != "records" or not (raw / manifest.tables.records).is_file():
         yield Change("whole_icd_list", "cases of CAD", np.nan, np.nan, 0, "no hospital records at hand")
         return
     records = tables.codes(tables.read_table(raw / manifest.tables.records, [tables.ICD10]))

@@ -110,7 +110,7 @@ def subject_table(
     phenotypes = diseases = None
     if manifest.tables.phenotypes:
         phenotypes = tables.read_table(raw / manifest.tables.phenotypes, [measure.field for measure in PHENOTYPES])
-    if manifest.labels == "icd10":
+    if manifest.labels.rule == "records":
         codes = tables.codes(tables.read_table(raw / manifest.tables.records, [tables.ICD10]))
         diseases = label_subjects(codes[codes.index.isin(subjects)], whole_icd_list)
     parts = []

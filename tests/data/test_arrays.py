@@ -149,8 +149,9 @@ def test_truncated_files(tmp_path, suffix):
 def run(folder, name, people, **changes):
     people.to_csv(folder / "people.tsv", sep="\t", index=False)
     manifest = Manifest(
-        name="arrays", description="d", version="1", licence="MIT", shareable=True, files=Files(ecg=name),
-        tables=Tables(participants="people.tsv"), readers=Readers(ecg="array"), visits=(2,),
+        name="arrays", description="d", version="1", licence="MIT", consent="none", shareable=True,
+        files=Files(ecg=name), tables=Tables(participants="people.tsv"), readers=Readers(ecg="array"),
+        visits=(2,),
     )  # fmt: skip
     manifest = dataclasses.replace(manifest, **changes)
     return preprocess_cohort(manifest, folder, folder / "store", profile("smoke"), preset("corrected"), 0)
@@ -197,6 +198,7 @@ name: x
 description: d
 version: "1"
 licence: MIT
+consent: none
 shareable: true
 files: {{ecg: "{ecg}"}}
 readers: {{ecg: array}}

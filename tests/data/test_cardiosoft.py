@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmcl.config import LEADS, CohortConfig, preset
 from mmcl.data import cardiosoft
 from mmcl.data.cardiosoft import MEASUREMENTS, read_cardiosoft, read_measurements
-from mmcl.data.manifest import Files, Readers, cohort_manifest
+from mmcl.data.manifest import Files, LabelRule, Readers, cohort_manifest
 from mmcl.data.pipeline import preprocess_cohort
 from mmcl.data.quarantine import Unusable
 from mmcl.data.signals import Recording, harmonise
@@ -274,8 +274,8 @@ def test_a_manifest_for_xml_alone(tmp_path):
     base = cohort_manifest("simulated")
     files = Files(ecg="{subject}_20205_{visit}_0.xml")
     manifest = dataclasses.replace(
-        base, files=files, readers=Readers(ecg="cardiosoft"), tables=type(base.tables)(), labels="none", visits=(2, 3),
-        split=type(base.split)(),
+        base, files=files, readers=Readers(ecg="cardiosoft"), tables=type(base.tables)(), labels=LabelRule(),
+        visits=(2, 3), split=type(base.split)(),
     )  # fmt: skip
     store = preprocess_cohort(
         manifest, tmp_path / "raw", tmp_path / "store", profile("smoke"), preset("corrected"), 0, progress=False

@@ -5,7 +5,7 @@ from mmcl.data.manifest import cohort_manifest, load_manifest
 from mmcl.paths import ROOT
 
 BASE = {
-    "name": "x", "description": "d", "version": "1", "licence": "CC0-1.0", "shareable": True,
+    "name": "x", "description": "d", "version": "1", "licence": "CC0-1.0", "consent": "none", "shareable": True,
     "files": {"ecg": "ecg/{subject}.hea"},
 }  # fmt: skip
 
@@ -31,7 +31,9 @@ def test_simulated():
 
 def test_defaults(tmp_path):
     manifest = load_manifest(write(tmp_path / "x.yaml"))
-    assert manifest.split.fractions == (0.70, 0.15, 0.15) and manifest.labels == "none" and manifest.files.cmr is None
+    assert (
+        manifest.split.fractions == (0.70, 0.15, 0.15) and manifest.labels.rule == "none" and manifest.files.cmr is None
+    )
 
 
 PAIR = {"ecg": "{subject}.hea", "cmr": "{subject}_ed.nii", "cmr_es": "{subject}_es.nii"}
@@ -59,7 +61,7 @@ PAIR = {"ecg": "{subject}.hea", "cmr": "{subject}_ed.nii", "cmr_es": "{subject}_
         ({"split": {"rule": "random"}}, "split.rule is 'random'"),
         ({"split": {"rule": "column"}}, "split.column is None"),
         ({"split": {"rule": "column", "column": "fold"}}, "need tables.participants"),
-        ({"labels": "icd10"}, "needs tables.records"),
+        ({"labels": {"rule": "records"}}, "needs tables.records"),
     ],
 )
 def test_refusals(tmp_path, changes, message):

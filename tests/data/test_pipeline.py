@@ -11,7 +11,7 @@ from mmcl.config import LEADS, CohortConfig, preset
 from mmcl.data import store as store_module
 from mmcl.data.cohort import COLUMNS
 from mmcl.data.ecg_features import FEATURES
-from mmcl.data.manifest import Files, Manifest, Readers, SplitRule, Tables, cohort_manifest
+from mmcl.data.manifest import Files, LabelRule, Manifest, Readers, SplitRule, Tables, cohort_manifest
 from mmcl.data.pipeline import Settings, image_side, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
 from mmcl.data.store import Store
@@ -188,7 +188,7 @@ def test_split_sizes_that_do_not_fit_and_empty_cohorts(whole, tmp_path):
     with pytest.raises(ValueError, match="no such folder"):
         run(tmp_path / "nowhere", tmp_path / "store")
     (tmp_path / "empty").mkdir()
-    listed_by_files = dataclasses.replace(cohort_manifest("simulated"), tables=Tables(), labels="none")
+    listed_by_files = dataclasses.replace(cohort_manifest("simulated"), tables=Tables(), labels=LabelRule())
     with pytest.raises(ValueError, match="cohort simulated is empty; expected files like ecg/{subject}.hea"):
         run(tmp_path / "empty", tmp_path / "store", manifest=listed_by_files)
     assert not (tmp_path / "store").exists()
@@ -228,7 +228,7 @@ def test_split_column_fractions_withdrawal_and_visits(tmp_path):
     columns = {"fold": ["train"] * 6 + ["val"] * 2 + ["test"] * 2, "p31": 0, "p21003_i2": 60, "p21003_i3": 63}
     write_table(raw / "people.tsv", pd.DataFrame({"eid": names, **columns}))
     base = Manifest(
-        name="visits", description="d", version="1", licence="MIT", shareable=True, visits=(2, 3),
+        name="visits", description="d", version="1", licence="MIT", consent="none", shareable=True, visits=(2, 3),
         files=Files(ecg="{subject}_20205_{visit}_0.hea"),
         tables=Tables(participants="people.tsv", withdrawn="withdrawn.txt"),
         split=SplitRule("column", column="fold"),
@@ -250,8 +250,8 @@ def test_volumes_and_tabled_end_systole(tmp_path):
         for name, frame in (("ed", 0), ("es", 2)):
             write_image(raw / "cmr" / f"{subject}_{name}.nii.gz", image[..., frame])
     pair = Manifest(
-        name="pair", description="d", version="1", licence="MIT", shareable=False, readers=Readers(cmr="nifti_pair"),
-        files=Files(cmr="cmr/{subject}_ed.nii.gz", cmr_es="cmr/{subject}_es.nii.gz"),
+        name="pair", description="d", version="1", licence="MIT", consent="none", shareable=False,
+        readers=Readers(cmr="nifti_pair"), files=Files(cmr="cmr/{subject}_ed.nii.gz", cmr_es="cmr/{subject}_es.nii.gz"),
     )  # fmt: skip
     store = run(raw, tmp_path / "a", manifest=pair)
     assert len(store) == 3 and store.ecg is None and store.labels is None
@@ -259,7 +259,7 @@ def test_volumes_and_tabled_end_systole(tmp_path):
     people = pd.read_csv(raw / "participants.tsv", sep="\t").assign(es=[1, 2, 4])
     write_table(raw / "participants.tsv", people)
     tabled = Manifest(
-        name="tabled", description="d", version="1", licence="MIT", shareable=False, es_column="es",
+        name="tabled", description="d", version="1", licence="MIT", consent="none", shareable=False, es_column="es",
         files=Files(cmr="cmr/{subject}.nii.gz"), tables=Tables(participants="participants.tsv"),
     )  # fmt: skip
     store = run(raw, tmp_path / "b", manifest=tabled)
