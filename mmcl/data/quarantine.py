@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-
-from mmcl.atomic import atomic_path
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,24 @@ class Quarantine:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts().items())
         return f"{total - len(self)} of {total} used" + (f"; left out: {reasons}" if reasons else "")
 
-    def write(self, path: Path) -> None:
-        """Write CSV with a header; the file appears whole or not at all."""
-        with atomic_path(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            names = [column.name for column in fields(Rejection)]
-            writer.writerow(names)
-            writer.writerows([getattr(rejection, name) for name in names] for rejection in self.rejections)
+
+def header_line() -> str:
+    """First line of a `quarantine.csv`."""
+    return _csv(column.name for column in fields(Rejection))
+
+
+def line(rejection: Rejection) -> str:
+    """Its line in a `quarantine.csv`."""
+    return _csv(getattr(rejection, column.name) for column in fields(Rejection))
+
+
+def read_quarantine(path: Path) -> list[Rejection]:
+    """The rejections in a `quarantine.csv`."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [Rejection(**row) for row in csv.DictReader(file)]
+
+
+def _csv(values: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
