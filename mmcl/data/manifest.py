@@ -28,6 +28,7 @@ READERS = {"ecg": ("wfdb", "cardiosoft", "array"), "cmr": ("nifti", "nifti_pair"
 column `row` (`mmcl.data.arrays`). `nifti_pair` takes the end-systolic volume from the pattern `cmr_es`.
 """
 
+SUBJECT_RULES = ("table", "files")
 SPLIT_RULES = ("profile", "fractions", "column")
 LABEL_RULES = ("none", "records", "columns", "ptbxl", "cinc", "acdc")
 LABEL_SOURCES = ("icd10", "icd9", "self_report", "operations")
@@ -149,7 +150,9 @@ class Manifest:
     figures and numbers of single subjects may be published with the code; `restricted` that access is controlled:
     subjects then have pseudonyms in everything that is written, and nothing is written where git could track it.
 
-    `visits` are instances of the tables, one row of the store for each that a subject has. `cavity_label` marks the
+    `subjects` is `table` where everybody in the participants table belongs to the cohort, so that a missing file is a
+    fault, or `files` where those do who have a file, as in UK Biobank, whose tables list half a million. `visits` are
+    instances of the tables, one row of the store for each that a subject has. `cavity_label` marks the
     left ventricular cavity in the segmentations. `ed_column` and `es_column` name columns of the participants table
     that hold the end-diastolic and end-systolic frame, counted from 0; without the former cines begin at end-diastole.
     `checksums` names a list in the raw folder, as sha256sum writes it, that raw files are held to.
@@ -171,6 +174,7 @@ class Manifest:
     readers: Readers = field(default_factory=Readers)
     split: SplitRule = field(default_factory=SplitRule)
     labels: LabelRule = field(default_factory=LabelRule)
+    subjects: str = "table"
     visits: tuple[int, ...] = (2,)
     cavity_label: int = 3
     ed_column: str | None = None
@@ -243,6 +247,7 @@ def _check(manifest: Manifest) -> None:
     tables, split, labels = manifest.tables, manifest.split, manifest.labels
     for modality, known in READERS.items():
         _one_of(f"readers.{modality}", getattr(manifest.readers, modality), known)
+    _one_of("subjects", manifest.subjects, SUBJECT_RULES)
     _one_of("split.rule", split.rule, SPLIT_RULES)
     _one_of("labels.rule", labels.rule, LABEL_RULES)
     _one_of("labels.timing", labels.timing, TIMINGS)

@@ -1,36 +1,45 @@
 """From a folder of raw files to a store: list, read, preprocess, quarantine, write.
 
-Memory stays bounded: workers read and preprocess one subject at a time, and finished rows go straight to disk.
-Data that never were files take the same road from `prepare` on.
+Memory stays bounded: workers read and preprocess one subject at a time, and finished rows go straight to disk. A run
+that was interrupted goes on after the last batch that is on disk. Data that never were files take the same road from
+`prepare` on.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import itertools
+import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import mmcl
 from mmcl.config import Preset, Profile, fingerprint
-from mmcl.data import tables
+from mmcl.data import checksums
 from mmcl.data.acdc import begin_at_ed, read_acdc
 from mmcl.data.cmr_preprocessing import CANVAS, Cine, preprocess_cine
-from mmcl.data.cohort import Entry, list_entries, list_subjects, subject_table
+from mmcl.data.cohort import Entry, list_cohort, subject_table
 from mmcl.data.dicom import read_dicom_zip
 from mmcl.data.ecg_features import measure
 from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
+from mmcl.data.labels import label_tasks
 from mmcl.data.manifest import Manifest
+from mmcl.data.quality import count_flags
 from mmcl.data.quarantine import Quarantine, Rejection, Unusable
 from mmcl.data.readers import read_ecg, read_nifti, read_nifti_pair
 from mmcl.data.signals import Recording, harmonise
-from mmcl.data.store import Store, StoreWriter
+from mmcl.data.store import QUARANTINE, SUBJECTS, Store, StoreWriter
+from mmcl.data.workers import in_order
+from mmcl.privacy import guard
+from mmcl.provenance import code_fingerprint, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -88,28 +97,83 @@ def preprocess_cohort(
     seed: int,
     workers: int = 1,
     progress: bool = True,
+    dask: str = "",
+    strict: bool = False,
+    splits: Path | None = None,
 ) -> Store:
     """Preprocess the cohort that `manifest` describes from the folder `raw` into the store `out`.
 
-    `seed` decides the split. `workers` processes read and preprocess; the store's bytes do not depend on their number.
-    `progress` shows a bar at a terminal. What cannot be used is listed in the store's `quarantine.csv`, and counted in
-    `store.meta["counts"]`. Raises ValueError for a cohort without subjects, or without one that can be used.
+    `seed` decides the split. `workers` processes read and preprocess, or with `dask` those of the cluster whose
+    scheduler listens at that address; the store's bytes depend on neither. `progress` shows a bar at a terminal. What
+    cannot be used is listed in the store's `quarantine.csv`, and counted in `store.meta["counts"]`; with `strict` it is
+    a ValueError, after all has been looked at, and the list lies beside `out`.
+
+    Where the manifest splits by fractions, subjects keep the split that they have in the store `splits`, by default in
+    `out` itself if it was made from the same manifest and seed, and added ones fill up the shares.
+
+    A run that was interrupted, even killed, goes on where it was if raw files, numbers and code are the same. Raises
+    ValueError for a cohort without subjects, or without one that can be used, and for a restricted cohort that would be
+    written where git could track it.
     """
-    raw = Path(raw)
+    raw, out = Path(raw), Path(out)
     if not raw.is_dir():
         raise ValueError(f"{raw}: no such folder; expected the raw files of the cohort {manifest.name}")
-    participants = tables.read_table(raw / manifest.tables.participants) if manifest.tables.participants else None
-    subjects, quarantine, withdrawn = list_subjects(manifest, raw, participants)
-    entries = list_entries(manifest, raw, subjects, participants)
-    table = subject_table(manifest, raw, entries, participants, profile.cohort, seed, preset.whole_icd_list)
+    guard(out, manifest.restricted)
+    listing = list_cohort(manifest, raw)
+    kept = _kept_splits(manifest, seed, splits, out)
+    table = subject_table(manifest, raw, listing, profile.cohort, seed, preset.whole_icd_list, kept)
     settings = Settings.of(profile, preset, manifest.cavity_label, image_side(manifest, profile))
 
     names = [name for name, pattern in (("ecg", manifest.files.ecg), ("cmr", manifest.files.cmr)) if pattern]
     names += ["heart"] if manifest.files.segmentation else []
     names += ["frame"] if manifest.files.cmr and settings.frame else []
-    results = _prepare_all(manifest, raw, settings, entries, workers)
-    provenance = {"manifest": dataclasses.asdict(manifest), **describe(profile, preset, seed)}
-    return write_store(out, table, results, names, settings, provenance, quarantine, {"withdrawn": withdrawn}, progress)
+    entries, read = listing.entries, functools.partial(_read_and_prepare, manifest, raw, settings)
+    provenance = {
+        "manifest": dataclasses.asdict(manifest),
+        "tasks": label_tasks(manifest.labels),
+        **describe(profile, preset, seed),
+    }
+    return write_store(
+        out,
+        table,
+        lambda start: in_order(read, entries[start:], workers, dask),
+        names,
+        settings,
+        provenance,
+        listing.quarantine,
+        {"withdrawn": listing.withdrawn},
+        progress,
+        _origin(provenance, table, entries),
+        strict,
+    )
+
+
+def _origin(provenance: dict, table: pd.DataFrame, entries: list[Entry]) -> str:
+    """Fingerprint of all that decides what is written: numbers, code, table, and names, sizes and times of files."""
+    code = code_fingerprint("mmcl.data.pipeline")
+    digest = hashlib.sha256(table.to_csv().encode())
+    for entry in entries:
+        for path in entry.files.values():
+            state = path.stat() if path.is_file() else None
+            digest.update(repr((str(path), state and (state.st_size, state.st_mtime_ns))).encode())
+    return fingerprint(provenance, code, digest.hexdigest())
+
+
+def _kept_splits(manifest: Manifest, seed: int, splits: Path | None, out: Path) -> dict[str, str]:
+    """Subject -> split of an earlier store; empty without one, or where it was split by another rule."""
+    folder = splits or out
+    if manifest.split.rule != "fractions" or (splits is None and not (out / "store.json").is_file()):
+        return {}
+    store = Store.open(folder)
+    made = store.meta["provenance"]
+    rule = json.loads(json.dumps(dataclasses.asdict(manifest.split)))
+    same = made.get("seed") == seed and made.get("manifest", {}).get("split") == rule
+    same = same and made["manifest"]["name"] == manifest.name
+    if not same:
+        if splits:
+            raise ValueError(f"{folder}: was split by another manifest, rule or seed; its splits cannot be kept")
+        return {}
+    return dict(zip(store.subjects["subject"], store.subjects["split"], strict=True))
 
 
 def image_side(manifest: Manifest, profile: Profile) -> int:
@@ -163,79 +227,88 @@ def prepare(
 def write_store(
     out: Path,
     table: pd.DataFrame,
-    results: Iterable[Prepared | Rejection],
+    results: Callable[[int], Iterable[Prepared | Rejection]],
     names: list[str],
     settings: Settings,
     provenance: dict,
     quarantine: Quarantine | None = None,
     counts: dict | None = None,
     progress: bool = True,
+    made_from: str = "",
+    strict: bool = False,
 ) -> Store:
     """Write results, one per row of `table` and in its order, as they come; rejections go to the quarantine.
 
+    `results` gives them from a row on, so that a run with the same `made_from` goes on where it was interrupted.
     `names` are the arrays of the store; a result without labels has zeros in `heart` and the flag `labels:none`.
+    `quarantine` holds what was left out before. `strict`: see `preprocess_cohort`.
     """
-    from tqdm import tqdm
-
-    quarantine = Quarantine() if quarantine is None else quarantine
-    found = len(table) + len(quarantine)
-    shapes = settings.arrays
-    flags: Counter[str] = Counter()
-    with StoreWriter(out, {name: shapes[name] for name in names}, provenance) as writer:
-        bar = tqdm(results, total=len(table), unit="subject", desc="preprocess", disable=None if progress else True)
-        pairs = zip(range(len(table)), bar, strict=True)
+    before = [] if quarantine is None else quarantine.rejections
+    shapes = {name: settings.arrays[name] for name in names}
+    empty = {name: np.zeros((0, *shape), np.uint8) for name, shape in shapes.items()}
+    with StoreWriter(out, shapes, provenance, made_from) as writer:
+        if not writer.settled:
+            writer.append(table.iloc[:0], before, **empty)
+        start = writer.settled - len(before)
+        bar = tqdm(
+            results(start),
+            total=len(table),
+            initial=start,
+            unit="subject",
+            desc="preprocess",
+            disable=None if progress else True,
+        )
+        pairs = zip(range(start, len(table)), bar, strict=True)
         while batch := list(itertools.islice(pairs, _BATCH)):
             kept = [(row, result) for row, result in batch if isinstance(result, Prepared)]
-            for _, result in batch:
-                if isinstance(result, Rejection):
-                    quarantine.add(result)
-            if not kept:
-                continue
-            rows = table.iloc[[row for row, _ in kept]].copy()
-            marks = [_marks(result, names) for _, result in kept]
-            rows["flags"] = [";".join(mark) for mark in marks]
-            measured = pd.DataFrame([result.measured for _, result in kept], index=rows.index)
-            rows = rows.join(measured.astype(np.float32))
-            flags.update(kind for mark in marks for kind in {flag.partition(":")[0] for flag in mark})
-            empty = np.zeros(shapes["heart"], np.uint8)
-            writer.append(rows, **{n: np.stack([result.arrays.get(n, empty) for _, result in kept]) for n in names})
+            rejected = [result for _, result in batch if isinstance(result, Rejection)]
+            rows, arrays = _rows(table, kept, names, settings) if kept else (table.iloc[:0], empty)
+            writer.append(rows, rejected, **arrays)
+        found = Quarantine(writer.rejections())
+        total = len(table) + len(before)
         if not writer.rows:
-            raise ValueError(f"{out}: no recording can be used; {quarantine.summary(found)}; {_first(quarantine)}")
-        quarantine.write(writer.path("quarantine.csv"))
+            writer.discard()
+            raise ValueError(f"{out}: no recording can be used; {found.summary(total)}; {_first(found)}")
+        if strict and len(found):
+            listed = out.with_name(f"{out.name}-quarantine.csv")
+            write_text(listed, writer.path(QUARANTINE).read_text(encoding="utf-8"))
+            raise ValueError(f"{out}: not written, as STRICT asks; {found.summary(total)}; see {listed}")
         writer.counts = {
-            "found": found,
+            "found": total,
             "used": writer.rows,
-            "quarantined": quarantine.counts(),
-            "flags": dict(sorted(flags.items())),
-            "summary": quarantine.summary(found),
+            "quarantined": found.counts(),
+            **count_flags(writer.path(SUBJECTS)),
+            "summary": found.summary(total),
             **(counts or {}),
         }
-    _log.info("%s: %s", out, quarantine.summary(found))
+    _log.info("%s: %s", out, found.summary(total))
     return Store.open(out)
 
 
-def _prepare_all(
-    manifest: Manifest, raw: Path, settings: Settings, entries: list[Entry], workers: int
-) -> Iterator[Prepared | Rejection]:
-    """Results in the order of the entries, from this process or from `workers` others."""
-    if workers <= 1:
-        return (_read_and_prepare(manifest, raw, settings, entry) for entry in entries)
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        parallel = Parallel(return_as="generator", pre_dispatch="8*n_jobs", batch_size=4)
-    return parallel(delayed(_read_and_prepare)(manifest, raw, settings, entry) for entry in entries)
+def _rows(
+    table: pd.DataFrame, kept: list[tuple[int, Prepared]], names: list[str], settings: Settings
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Rows of the table of subjects with flags and measurements, and of the arrays."""
+    rows = table.iloc[[row for row, _ in kept]].copy()
+    rows["flags"] = [";".join(_marks(result, names)) for _, result in kept]
+    measured = pd.DataFrame([result.measured for _, result in kept], index=rows.index)
+    empty = np.zeros(settings.arrays["heart"], np.uint8)
+    arrays = {name: np.stack([result.arrays.get(name, empty) for _, result in kept]) for name in names}
+    return rows.join(measured.astype(np.float32)), arrays
 
 
 def _read_and_prepare(manifest: Manifest, raw: Path, settings: Settings, entry: Entry) -> Prepared | Rejection:
     try:
+        for path, expected in entry.checksums.items():
+            if path.is_file():
+                checksums.check(path, expected, entry.subject)
         recording, cine = _read(manifest, entry)
         result = prepare(recording, cine, settings)
     except Unusable as unusable:
         result = unusable.rejection
     if isinstance(result, Rejection):
         # Relative names, so that the quarantine is the same wherever the raw folder lies.
-        names = {name: getattr(result, name).replace(f"{raw}/", "") for name in ("file", "value")}
+        names = {name: entry.conceal(getattr(result, name).replace(f"{raw}/", "")) for name in ("file", "value")}
         result = dataclasses.replace(result, **names)
     return result
 

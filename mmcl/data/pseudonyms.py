@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -42,13 +43,23 @@ class Pseudonyms:
         self._identifiers[name] = identifier
         return name
 
+    def __contains__(self, name: str) -> bool:
+        return self._key is None or name in self._identifiers
+
     def identifier(self, name: str) -> str:
         """Who has the name; KeyError for one that was not given out."""
         return name if self._key is None else self._identifiers[name]
 
     def conceal(self, text: str, name: str) -> str:
-        """`text` with the identifier of `name` replaced by it, wherever it stands."""
-        return text if self._key is None else text.replace(self.identifier(name), name)
+        """`text` with the identifier of `name` replaced by it, wherever it stands alone."""
+        return conceal(text, self.identifier(name), name)
+
+
+def conceal(text: str, identifier: str, name: str) -> str:
+    """`text` with `name` for `identifier`, wherever that is no part of a longer word or number."""
+    if identifier == name:
+        return text
+    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(identifier)}(?![A-Za-z0-9])", name, text)
 
 
 def key_file() -> Path:

@@ -12,14 +12,16 @@ import numpy as np
 
 from mmcl.config import LEADS, RAW_SAMPLING_RATE, fingerprint
 from mmcl.data.cmr_preprocessing import Cine
-from mmcl.data.cohort import Entry, subject_table
+from mmcl.data.cohort import Entry, Listing, read_participants, subject_table
+from mmcl.data.labels import label_tasks
 from mmcl.data.manifest import Manifest, cohort_manifest
 from mmcl.data.pipeline import Prepared, Settings, describe, image_side, prepare, preprocess_cohort, write_store
-from mmcl.data.quarantine import Rejection
+from mmcl.data.pseudonyms import Pseudonyms
+from mmcl.data.quarantine import Quarantine, Rejection
 from mmcl.data.signals import Recording
 from mmcl.data.store import Store
-from mmcl.data.tables import read_table
-from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
+from mmcl.data.withdrawal import remove_withdrawn
+from mmcl.provenance import code_fingerprint, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.simulation.cohort import identifier, simulate_batches
 from mmcl.simulation.export import MARKER
@@ -28,36 +30,54 @@ _SLICES = 8
 """Slices of a stack that preprocessing accepts."""
 
 
-def request_store(setting: Setting, raw: str | Path = "", workers: int = 1) -> Store:
+def request_store(
+    setting: Setting,
+    raw: str | Path = "",
+    workers: int = 1,
+    dask: str = "",
+    strict: bool = False,
+    splits: Path | None = None,
+) -> Store:
     """The store of `setting`'s run, preprocessed now unless it was made from the same raw data, numbers and code.
 
-    `raw` is the folder of raw files, by default that of the run's simulation. A simulated cohort without raw files is
-    simulated into the store. `workers` processes read and preprocess.
+    `raw` is the folder of raw files, by default the one that the store was made from before, or that of the run's
+    simulation. A simulated cohort without raw files is simulated into the store. Subjects who withdrew since are
+    removed. `workers`, `dask`, `strict` and `splits` as in `preprocess_cohort`; a finished store with a quarantine is
+    an error too where `strict`.
     """
     run, profile, preset = setting.run, setting.profile, setting.preset
     manifest = cohort_manifest(run.cohort)
-    raw = Path(raw) if raw else run.raw
+    marker = run.folder / "store.made-from.json"
+    known = read_json(marker) if marker.exists() else {}
+    raw = Path(raw).resolve() if raw else Path(known.get("raw", run.raw))
     numbers = describe(profile, preset, run.seed)
     code = code_fingerprint("mmcl.data.request")
-    mark = fingerprint(numbers, code, _state(raw))
-    marker = run.folder / "store.made-from.json"
-    if is_finished(marker, mark) and (run.store / "store.json").exists():
-        return Store.open(run.store)
+    mark = fingerprint(numbers, dataclasses.asdict(manifest), code, _state(manifest, raw))
+    if known.get("fingerprint") == mark and (run.store / "store.json").exists():
+        store = remove_withdrawn(Store.open(run.store), manifest, raw)
+        if strict and store.meta["counts"]["quarantined"]:
+            raise ValueError(f"{run.store}: {store.meta['counts']['summary']}, and STRICT asks for none left out")
+        return store
     marker.unlink(missing_ok=True)
     simulated = raw / MARKER
     if simulated.exists() and not read_json(simulated)["files"]:
         store = _simulate(setting, manifest, raw)
     else:
-        store = preprocess_cohort(manifest, raw, run.store, profile, preset, run.seed, workers)
-    write_json(marker, {"fingerprint": mark})
+        how = {"dask": dask, "strict": strict, "splits": splits}
+        store = preprocess_cohort(manifest, raw, run.store, profile, preset, run.seed, workers, **how)
+    write_json(marker, {"fingerprint": mark, "raw": raw.as_posix()})
     return store
 
 
-def _state(raw: Path) -> object:
-    """What the raw files are: the simulation's own fingerprint, or names, sizes and times."""
+def _state(manifest: Manifest, raw: Path) -> object:
+    """What the raw files are: the simulation's own fingerprint, or names, sizes and times.
+
+    The list of those who withdrew is left out: nothing is made anew for it, see `remove_withdrawn`.
+    """
     if (raw / MARKER).exists():
         return read_json(raw / MARKER)["fingerprint"]
-    files = (path for path in sorted(raw.rglob("*")) if path.is_file())
+    listed = raw / manifest.tables.withdrawn if manifest.tables.withdrawn else None
+    files = (path for path in sorted(raw.rglob("*")) if path.is_file() and path != listed)
     return [[path.relative_to(raw).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
@@ -65,14 +85,18 @@ def _simulate(setting: Setting, manifest: Manifest, raw: Path) -> Store:
     """Simulate signals and images into the store, no files between; the tables are those in `raw`."""
     run, profile = setting.run, setting.profile
     settings = Settings.of(profile, setting.preset, manifest.cavity_label, image_side(manifest, profile))
-    participants = read_table(raw / manifest.tables.participants)
-    count = profile.cohort.size
-    entries = [Entry(identifier(k), manifest.visits[0], {}) for k in range(count)]
-    whole_icd_list = setting.preset.whole_icd_list
-    table = subject_table(manifest, raw, entries, participants, profile.cohort, run.seed, whole_icd_list)
-    provenance = {"manifest": dataclasses.asdict(manifest), **describe(profile, setting.preset, run.seed)}
-    results = _simulated_rows(setting, settings)
-    return write_store(run.store, table, results, list(settings.arrays), settings, provenance)
+    names = Pseudonyms(manifest)
+    entries = [Entry(identifier(k), str(manifest.visits[0]), {}) for k in range(profile.cohort.size)]
+    listing = Listing(entries, read_participants(manifest, raw, names), Quarantine(), 0, names)
+    table = subject_table(manifest, raw, listing, profile.cohort, run.seed, setting.preset.whole_icd_list)
+    provenance = {
+        "manifest": dataclasses.asdict(manifest),
+        "tasks": label_tasks(manifest.labels),
+        **describe(profile, setting.preset, run.seed),
+    }
+    return write_store(
+        run.store, table, lambda start: _simulated_rows(setting, settings), list(settings.arrays), settings, provenance
+    )
 
 
 def _simulated_rows(setting: Setting, settings: Settings) -> Iterator[Prepared | Rejection]:

@@ -91,6 +91,10 @@ class Store:
             raise ValueError(f"{self.folder}: holds no {name}.npy{choice}")
         return array
 
+    def rejections(self) -> list[Rejection]:
+        """What was left out, and why."""
+        return read_quarantine(self.folder / QUARANTINE)
+
     def verify(self) -> None:
         """Compare the SHA-256 of every file with `store.json`; ValueError names the first that differs."""
         for name, expected in self.meta["checksums"].items():

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mmcl.phenotypes import PHENOTYPES
+
+DATE = 53
+"""Field: date of attending the assessment centre, ISO."""
 
 SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10 = 31, 21003, 50, 21002, 4080, 41270
 """Fields: sex (0 female, 1 male), age at visit (y), standing height (cm), weight (kg), systolic pressure (mmHg),
@@ -38,12 +41,20 @@ def canonical_column(name: str) -> str:
     return text
 
 
-def read_table(path: Path, fields: Iterable[int] | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    fields: Iterable[int] | None = None,
+    key: str | None = None,
+    rename: Callable[[str], str] = str,
+    subjects: Collection[str] | None = None,
+) -> pd.DataFrame:
     """A table as text, indexed by subject, columns spelt `field-instance.array`; other columns keep their names.
 
     Tabs or commas separate the cells, whichever the header has. `fields` keeps only these fields, which a table of
-    thousands of columns needs. A subject on two equal rows counts once. Raises ValueError naming the file, and the
-    subject where two rows of it differ.
+    thousands of columns needs, and `subjects` only these subjects, which a table of half a million rows needs. `key`
+    names the column of subjects where it is none of the usual; `rename` gives the names by which they are known here,
+    in errors too. A subject on two equal rows counts once. Raises ValueError naming the file, and the subject where two
+    rows of it differ.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,7 +64,8 @@ def read_table(path: Path, fields: Iterable[int] | None = None) -> pd.DataFrame:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             file.seek(0)
-            columns, rows = _read_rows(csv.reader(file, delimiter="\t" if "\t" in header else ","), wanted)
+            reader = csv.reader(file, delimiter="\t" if "\t" in header else ",")
+            columns, rows = _read_rows(reader, wanted, key, rename, subjects)
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     table = pd.DataFrame(rows, columns=["subject", *columns], dtype=object).drop_duplicates()
@@ -84,11 +96,28 @@ def numbers(table: pd.DataFrame, field: int, visit: int) -> pd.Series:
     return pd.DataFrame(values, index=table.index, dtype="float64").mean(axis=1)
 
 
-def covariates(table: pd.DataFrame, visit: int) -> pd.DataFrame:
-    """Age (y), sex (0 female, 1 male), height (cm), weight (kg), body surface area (m2), systolic pressure (mmHg).
+def texts(table: pd.DataFrame, field: int, visit: int) -> pd.Series:
+    """A field at a visit as text, by subject, missing where it is empty or was never asked."""
+    name = f"{field}-{visit}.0"
+    return table[name] if name in table else pd.Series(np.nan, index=table.index, dtype=object)
 
-    Body surface area after Du Bois & Du Bois (1916, Archives of Internal Medicine 17:863).
-    """
+
+def to_numbers(column: pd.Series) -> pd.Series:
+    """A column of text as float64; ValueError naming the subject for what is no number."""
+    converted = pd.to_numeric(column, errors="coerce")
+    wrong = column[converted.isna() & column.notna() & ~column.astype(str).str.lower().isin(("nan", "na", ""))]
+    if len(wrong):
+        raise ValueError(f"{wrong.index[0]}: {column.name} is {wrong.iloc[0]!r}, expected a number")
+    return converted.astype(float)
+
+
+def body_surface(height: pd.Series | float, weight: pd.Series | float) -> pd.Series | float:
+    """Body surface area (m2) from cm and kg, after Du Bois & Du Bois (1916, Archives of Internal Medicine 17:863)."""
+    return 0.007184 * weight**0.425 * height**0.725
+
+
+def covariates(table: pd.DataFrame, visit: int) -> pd.DataFrame:
+    """Age (y), sex (0 female, 1 male), height (cm), weight (kg), body surface area (m2), systolic pressure (mmHg)."""
     sex = numbers(table, SEX, 0)
     unknown = sex[sex.notna() & ~sex.isin((0, 1))]
     if len(unknown):
@@ -100,7 +129,7 @@ def covariates(table: pd.DataFrame, visit: int) -> pd.DataFrame:
             "sex": sex.astype("Int64"),
             "height": height,
             "weight": weight,
-            "bsa": 0.007184 * weight**0.425 * height**0.725,
+            "bsa": body_surface(height, weight),
             "systolic": numbers(table, SYSTOLIC, visit),
         }
     )
@@ -116,20 +145,31 @@ def codes(table: pd.DataFrame) -> pd.DataFrame:
     return table[[name for name in table if name.startswith(f"{ICD10}-")]]
 
 
-def _read_rows(reader: Iterator[list[str]], wanted: set[str] | None) -> tuple[list[str], list[list]]:
+def _read_rows(
+    reader: Iterator[list[str]],
+    wanted: set[str] | None,
+    key: str | None,
+    rename: Callable[[str], str],
+    subjects: Collection[str] | None,
+) -> tuple[list[str], list[list]]:
     """Names of the columns kept, and rows of the subject and these columns, NaN for an empty cell.
 
     A row that is longer or shorter than the header is an error: shifted columns would be read as values.
     """
     header = [canonical_column(name) for name in next(reader, [])]
-    place = next((header.index(name) for name in _IDENTIFIERS if name in header), None)
+    known = _IDENTIFIERS if key is None else (key,)
+    place = next((header.index(name) for name in known if name in header), None)
     if place is None:
-        raise ValueError(f"no column {' or '.join(_IDENTIFIERS)}; the header begins {header[:3]}")
+        raise ValueError(f"no column {' or '.join(known)}; the header begins {header[:3]}")
     kept = [k for k, name in enumerate(header) if k != place and (wanted is None or name.partition("-")[0] in wanted)]
     rows = []
     for number, row in enumerate(reader, start=2):
         if row and len(row) != len(header):
             raise ValueError(f"line {number} has {len(row)} cells, the header {len(header)}")
-        if row:
-            rows.append([row[k].strip() or np.nan for k in (place, *kept)])
+        if not row:
+            continue
+        subject = row[place].strip()
+        name = rename(subject) if subject else np.nan
+        if subjects is None or not subject or name in subjects:
+            rows.append([name, *(row[k].strip() or np.nan for k in kept)])
     return [header[k] for k in kept], rows
