@@ -386,3 +386,20 @@ def test_zips_above_four_gigabytes_have_a_wide_directory(site, go, tmp_path, mon
     monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
     go(one(site, data, unpack="top"))
     assert left(tmp_path / "raw") == ["a.bin", "in/p1/Info.cfg", "in/p1/x.nii", "out/p2/x"]
+
+
+def test_a_download_that_leaves_the_folder_is_refused(site, go, tmp_path):
+    with pytest.raises(ValueError, match="inside the raw folder"):
+        go(Download(f"{site.url}/a.bin", "../a.bin"))
+    with pytest.raises(ValueError, match="goes with sums"):
+        go(Download(f"{site.url}/a.bin", "a.bin", only=("*",)))
+    assert left(tmp_path) == [] and not site.log
+
+
+def test_a_redirection_to_plain_http_is_refused(tmp_path):
+    answer = requests.Response()
+    answer.url, answer.status_code = "http://127.0.0.1/a", 200
+    file = fetching._Wanted("https://127.0.0.1/a", tmp_path / "a", None, None, "toy")
+    with pytest.raises(ValueError, match="expected https://"):
+        fetching._take(file, answer, 0, None)
+    assert left(tmp_path) == []
