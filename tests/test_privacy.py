@@ -26,7 +26,7 @@ def checkout(tmp_path):
     files = {
         ".gitignore": b"build/\n*.secret\n",
         "README.md": b"Seed 0, version 1.2.3456789, 0.1234567 mV, 1,234,567 weights\n",
-        "code.py": b"MANY = 1_234_567\nHEX = 0x1234567\nUID = '1.2.826.0.1.3680043.10.1338'\nSNOMED = 426783006\n",
+        "code.py": b"MANY = 1_234_567\nHEX = 0x1234567\nFLOAT = 1234567.8\nUID = '1.2.826.0.1.3680043.10.1338'\nSNOMED = 426783006\n",
         "data_manifests/toy.yaml": MANIFEST.format("true", "false").encode(),
         "data_manifests/ukb.yaml": MANIFEST.format("false", "true").encode(),
         "figures/a.png": PNG,
@@ -168,6 +168,7 @@ def test_manifests_are_read_as_yaml_reads_them():
 def test_products_of_restricted_cohorts(checkout, tmp_path):
     inside, link = checkout / "build" / "demo" / "x", tmp_path / "link"
     guard(inside, True, checkout)
+    guard(checkout / "build", True, checkout)
     guard(checkout / "data.secret", True, checkout)
     guard(tmp_path / "elsewhere" / "x", True, checkout)
     guard(checkout / "results", False, checkout)

@@ -204,6 +204,14 @@ def test_a_wrong_size_leaves_nothing(site, go, tmp_path, size, lengths):
     assert left(tmp_path / "raw") == []
 
 
+def test_a_file_of_unknown_size_is_bounded(site, go, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "MOST_BYTES", PIECE)
+    site.lengths = False
+    with pytest.raises(Unusable, match=f"over {PIECE} bytes"):
+        go(one(site))
+    assert left(tmp_path / "raw") == []
+
+
 def test_a_file_that_is_there_and_differs_is_not_replaced(site, go, tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.bin").write_bytes(b"mine")
@@ -375,6 +383,14 @@ def test_too_many_members(site, go, monkeypatch):
     monkeypatch.setattr("mmcl.data.unpack.MOST_MEMBERS", 3)
     with pytest.raises(Unusable, match="too many files"):
         go(one(site, a_zip({str(k): b"" for k in range(4)}), unpack="."))
+
+
+def test_a_long_directory_is_refused_before_it_is_read(site, go, monkeypatch):
+    monkeypatch.setattr("mmcl.data.unpack._DIRECTORY_BYTES", 100)
+    data = a_zip({str(k): b"" for k in range(4)})
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(Unusable, match="too many files"):
+        go(one(site, data, unpack="."))
 
 
 def test_zips_above_four_gigabytes_have_a_wide_directory(site, go, tmp_path, monkeypatch):
