@@ -25,8 +25,8 @@ def checkout(tmp_path):
     root = tmp_path / "repository"
     files = {
         ".gitignore": b"build/\n*.secret\n",
-        "README.md": b"Seed 0, version 1.2.3456789, 0.1234567 mV, 1,234,567 weights\n",
-        "code.py": b"MANY = 1_234_567\nHEX = 0x1234567\nFLOAT = 1234567.8\nUID = '1.2.826.0.1.3680043.10.1338'\nSNOMED = 426783006\n",
+        "README.md": b"Seed 0, version 1.2.3456789, 1234567.8 g, 0.1234567 mV, 1,234,567 weights\n",
+        "code.py": b"MANY = 1_234_567\nHEX = 0x1234567\nUID = '1.2.826.0.1.3680043.10.1338'\nSNOMED = 426783006\n",
         "data_manifests/toy.yaml": MANIFEST.format("true", "false").encode(),
         "data_manifests/ukb.yaml": MANIFEST.format("false", "true").encode(),
         "figures/a.png": PNG,
