@@ -106,7 +106,7 @@ class Download:
 
     `unpack` is the folder within a zip whose files go to the raw folder, "." for all of it; None keeps the file as it
     is. `sums` marks a list of SHA-256 and names, as sha256sum writes it, of further files beside the `url`, all of
-    which are fetched.
+    which are fetched, or those whose names fit a pattern in `only`, where `*` stands for folders too.
     """
 
     url: str
@@ -115,6 +115,7 @@ class Download:
     size: int | None = None
     unpack: str | None = None
     sums: bool = False
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,27 @@
+import dataclasses
+import re
+from typing import get_type_hints
+
 import pytest
 import yaml
 
-from mmcl.data.manifest import cohort_manifest, load_manifest
+from mmcl.data.manifest import (
+    LABEL_RULES,
+    LABEL_SOURCES,
+    READERS,
+    SPLIT_RULES,
+    TIMINGS,
+    Columns,
+    Download,
+    Files,
+    LabelRule,
+    Manifest,
+    Readers,
+    SplitRule,
+    Tables,
+    cohort_manifest,
+    load_manifest,
+)
 from mmcl.paths import ROOT
 
 BASE = {
@@ -83,3 +103,44 @@ def test_unsafe_and_broken_yaml(tmp_path):
 def test_pair(tmp_path):
     manifest = load_manifest(write(tmp_path / "x.yaml", files=PAIR, readers={"cmr": "nifti_pair"}))
     assert manifest.files.cmr_es == "{subject}_es.nii"
+
+
+def template_keys():
+    """Section -> keys in the template, those in comments too; the keys at the left margin are those of ""."""
+    sections, section = {"": set()}, ""
+    for line in (ROOT / "data_manifests" / "template.yaml").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"(?:# )?([a-z_0-9]+):(?: |$)", line):
+            section = match[1]
+            sections[""].add(section)
+        elif match := re.match(r"#?  +(?:# |- )?([a-z_0-9]+): ", line):
+            sections.setdefault(section, set()).add(match[1])
+    return sections
+
+
+def test_template_names_every_key_and_no_other():
+    keys = template_keys()
+    parts = {
+        "files": Files, "tables": Tables, "columns": Columns, "readers": Readers, "split": SplitRule,
+        "labels": LabelRule, "download": Download,
+    }  # fmt: skip
+    assert keys.pop("") == {item.name for item in dataclasses.fields(Manifest)}
+    keys["labels"] -= {"infarct", "fibrillation"}  # names of labels
+    assert keys == {name: {item.name for item in dataclasses.fields(part)} for name, part in parts.items()}
+    nested = {hint for hint in get_type_hints(Manifest).values() if dataclasses.is_dataclass(hint)} | {Download}
+    assert nested == set(parts.values())
+
+
+def test_template_names_every_choice():
+    text = (ROOT / "data_manifests" / "template.yaml").read_text(encoding="utf-8")
+    choices = (*READERS["ecg"], *READERS["cmr"], *SPLIT_RULES, *LABEL_RULES, *LABEL_SOURCES, *TIMINGS)
+    assert not [choice for choice in choices if not re.search(rf"\b{choice}\b", text)]
+
+
+def test_open_cohorts_say_how_they_are_read():
+    ptbxl, cinc, acdc = map(cohort_manifest, ("ptbxl", "cinc", "acdc"))
+    assert ptbxl.columns.female == ("1",) and ptbxl.columns.male == ("0",)  # PTB-XL: 0 is male, UK Biobank: 1
+    assert {*ptbxl.split.train, *ptbxl.split.validation, *ptbxl.split.test} == {str(k) for k in range(1, 11)}
+    assert ptbxl.checksums == "SHA256SUMS.txt" and [entry.sums for entry in ptbxl.download] == [False, True]
+    assert (ptbxl.labels.rule, cinc.labels.rule, acdc.labels.rule) == ("ptbxl", "cinc", "acdc")
+    assert len({entry.url for entry in acdc.download}) == 1 and not cinc.download
+    assert not any(manifest.restricted for manifest in (ptbxl, cinc, acdc)) and not acdc.shareable
