@@ -8,6 +8,11 @@ PRESET  ?= corrected
 RAW     ?=
 ECG     ?=
 REAL    ?=
+ARM     ?= mdm
+STRICT  ?=
+DASK    ?=
+SPLITS  ?=
+WORKERS ?= 0
 CORES   := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 JOBS    ?= 2
 
@@ -150,7 +155,7 @@ $(RUN)/09_what_was_mended.ipynb: $(RUN)/results/04_finetune_risk.json $(RUN)/res
 SUMMARISED := $(filter-out 07_% 08_% 09_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 
-.PHONY: help setup reproduce smoke test lab html embed bench calibrate lint lock clean
+.PHONY: help setup fetch preprocess pretrain reproduce smoke test lab html embed bench calibrate lint lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -163,6 +168,7 @@ reproduce: $(EXECUTED) $(PAGES)  ## run everything: data, pre-training, fine-tun
 ifeq ($(PROFILE)-$(COHORT)-$(SEED)-$(PRESET),demo-simulated-0-corrected)
 	@mkdir -p figures
 	@install -C -m 644 $(RUN)/figures/*.png $(RUN)/figures/*.json figures/
+	@$(PYTHON) -m mmcl.privacy --record $(COHORT)
 endif
 	@echo "done: pages in $(RUN), figures in $(RUN)/figures"
 
@@ -181,6 +187,20 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 html: $(PAGES)  ## executed notebooks as HTML pages
 
+# The work goes first by the shell command, with its progress; the notebook then finds the store and tells of it.
+preprocess: $(READY) $(if $(filter simulated,$(COHORT)),$(COHORT_RUN)/raw/cohort.json)  ## raw files of COHORT= in RAW= to a store, with a report of their quality
+	@$(PYTHON) -m mmcl preprocess $(OPTIONS) --raw "$(RAW)" --workers $(WORKERS) --dask "$(DASK)" $(if $(filter-out 0,$(STRICT)),--strict) $(if $(SPLITS),--splits "$(SPLITS)")
+	@$(MAKE) --no-print-directory $(RUN)/01_preprocess.html
+	@echo "report: $(RUN)/01_preprocess.html"
+
+pretrain: $(READY)  ## pre-train ARM=mdm, mdm+mmcl, ... on the store that preprocess made
+	@test -e $(STORE) || { echo "no store yet: make preprocess COHORT=$(COHORT) RAW=FOLDER" >&2; false; }
+	@$(PYTHON) -m mmcl pretrain $(ARM) $(OPTIONS)
+
+fetch: $(READY)  ## download the open COHORT=ptbxl or acdc into RAW=
+	@test -n "$(RAW)" || { echo "give a folder: make fetch COHORT=$(COHORT) RAW=FOLDER" >&2; false; }
+	@$(PYTHON) -m mmcl fetch $(COHORT) "$(RAW)"
+
 embed: $(CKPT)/mdm+mmcl/finished.json $(RUN)/results/04_finetune_risk.json $(RUN)/results/05_finetune_phenotypes.json  ## embed every WFDB record in the folder ECG=
 	@test -n "$(ECG)" || { echo "give a folder of WFDB records: make embed ECG=FOLDER" >&2; false; }
 	@$(PYTHON) -m mmcl embed "$(ECG)" $(OPTIONS)
@@ -191,14 +211,15 @@ bench: $(READY)  ## time the method's steps beside plain reference paths
 calibrate: $(READY)  ## search the simulated cohort's effective parameters further (20 minutes or more)
 	@$(PYTHON) -m mmcl.simulation.calibration
 
-lint: $(READY)  ## ruff: errors and format
+lint: $(READY)  ## ruff: errors and format; no access-controlled data in git
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mmcl.privacy
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@rm -rf build/lock
 	@$(BASE_PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' requirements.lock)" ".[notebooks,test,calibration]"
+	@build/lock/bin/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' requirements.lock)" ".[notebooks,test,calibration,cluster]"
 	@build/lock/bin/python -m pip freeze --exclude mmcl | grep -vE '^(nvidia-|triton)' | sed 's/+cpu$$//' > requirements.lock.partial
 	@mv requirements.lock.partial requirements.lock
 	@rm -rf build/lock

@@ -33,18 +33,37 @@ def _parser() -> argparse.ArgumentParser:
         help="corrected, paper, or one of them with choices changed, as paper+tile_crops (default: corrected)",
     )
 
+    fetch = commands.add_parser("fetch", help="download an open cohort; goes on where it was interrupted")
+    fetch.add_argument("cohort", help="name of a manifest")
+    fetch.add_argument("folder", type=Path, help="where the raw files go")
+    fetch.set_defaults(command=_fetch)
+
+    preprocess = commands.add_parser("preprocess", parents=[common], help="raw files to a store, or go on with it")
+    preprocess.add_argument("--raw", default="", help="folder of raw files (default: that of the last time)")
+    preprocess.add_argument("--workers", type=int, default=0, help="processes (default: one a processor)")
+    preprocess.add_argument("--dask", default="", help="address of a Dask scheduler, in place of processes here")
+    preprocess.add_argument("--strict", action="store_true", help="fail if anything cannot be used")
+    preprocess.add_argument("--splits", type=Path, help="a store whose subjects keep their splits (default: this one)")
+    preprocess.set_defaults(command=_preprocess)
+
+    identify = commands.add_parser("identify", help="who has a pseudonym of a restricted cohort, for who has its key")
+    identify.add_argument("cohort", help="name of a manifest")
+    identify.add_argument("raw", type=Path, help="folder of raw files")
+    identify.add_argument("names", nargs="+", metavar="pseudonym")
+    identify.set_defaults(command=_identify)
+
     pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train an arm, or resume it")
     pretrain.add_argument("arm", help="mdm, mmcl, mdm+mmcl, simclr, byol, barlow_twins, clocs or cmr_simclr")
     pretrain.set_defaults(command=_pretrain)
 
     finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")
     finetune.add_argument("arms", nargs="+", help="scratch, cmr, or any arm of pretrain")
-    finetune.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
+    finetune.add_argument("--task", action="append", help="risk, phenotypes, or one of the cohort's own (default: those that have labels)")
     finetune.set_defaults(command=_finetune)
 
     probe = commands.add_parser("probe", parents=[common], help="probe frozen encoders on both tasks")
     probe.add_argument("arms", nargs="+", help="random, cmr, or any arm of pretrain")
-    probe.add_argument("--task", action="append", help="risk or phenotypes (default: both)")
+    probe.add_argument("--task", action="append", help="risk, phenotypes, or one of the cohort's own (default: those that have labels)")
     probe.add_argument("--mode", action="append", help="probe (linear) or knn (nearest neighbours) (default: both)")
     probe.set_defaults(command=_probe)
 
@@ -59,6 +78,53 @@ def _setting(options: argparse.Namespace):
     from mmcl.setting import open_setting
 
     return open_setting(options.profile, options.cohort, options.seed, options.device, options.preset)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from mmcl.data.fetch import fetch
+    from mmcl.data.manifest import cohort_manifest
+
+    files = fetch(cohort_manifest(options.cohort), options.folder)
+    print(f"{len(files)} files of {options.cohort} in {options.folder}")
+
+
+def _preprocess(options: argparse.Namespace) -> None:
+    from mmcl.data.quality import quality_table
+    from mmcl.data.request import request_store
+
+    setting = _setting(options)
+    how = {"dask": options.dask, "strict": options.strict, "splits": options.splits}
+    store = request_store(setting, options.raw, options.workers or setting.workers, **how)
+    for what, reason, count, meaning, _ in quality_table(store).itertuples(index=False):
+        print(f"{what:12}{count:8}  {reason}{': ' if meaning else ''}{meaning}")
+    counts = store.meta["counts"]
+    print(f"{counts['summary']}; {counts['clean']} as they came, {counts['repaired']} repaired: {store.folder}")
+
+
+def _identify(options: argparse.Namespace) -> None:
+    from mmcl.data.cohort import list_cohort
+    from mmcl.data.manifest import cohort_manifest
+
+    names = list_cohort(cohort_manifest(options.cohort), options.raw).names
+    for name in options.names:
+        if name not in names:
+            raise ValueError(f"{name}: nobody in {options.raw} has this pseudonym under the key at hand")
+        print(f"{name}\t{names.identifier(name)}")
+
+
+def _tasks(options: argparse.Namespace, setting) -> list[str]:
+    """The tasks asked for, else risk and phenotypes where the store has labels of them, else those of its cohort."""
+    from mmcl.data.store import Store
+    from mmcl.training.tasks import TASKS, task_targets
+
+    if options.task:
+        return options.task
+    store = Store.open(setting.run.store)
+    rows = store.subjects.iloc[store.indices("train")]
+    labelled = [
+        name for name, targets in task_targets(store).items() if rows.reindex(columns=list(targets)).notna().any(axis=None)
+    ]
+    return [name for name in TASKS if name in labelled] or labelled
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -79,12 +145,11 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _finetune(options: argparse.Namespace) -> None:
     from mmcl.training.finetuning import finetune
-    from mmcl.training.tasks import TASKS
 
     setting = _setting(options)
     downstream = setting.profile.downstream
     for arm in options.arms:
-        for task in options.task or TASKS:
+        for task in _tasks(options, setting):
             for few in (*downstream.few_labels, None):
                 for seed in downstream.seeds:
                     outcome = finetune(arm, task, few, seed, setting)
@@ -93,11 +158,10 @@ def _finetune(options: argparse.Namespace) -> None:
 
 def _probe(options: argparse.Namespace) -> None:
     from mmcl.training.probing import PROBES, probe
-    from mmcl.training.tasks import TASKS
 
     setting = _setting(options)
     for arm in options.arms:
-        for task in options.task or TASKS:
+        for task in _tasks(options, setting):
             for few in (*setting.profile.downstream.few_labels, None):
                 for mode in options.mode or PROBES:
                     print(f"{task}: {probe(arm, task, few, setting, mode).stem}")

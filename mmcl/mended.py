@@ -20,10 +20,11 @@ from mmcl.config import LEADS, PRESETS, EcgAugmentation, EcgConfig, MdmRecipe
 from mmcl.data import tables
 from mmcl.data.augmentation import augment_ecg, first_crop, resize
 from mmcl.data.cmr_preprocessing import CANVAS, HeartFrames, preprocess_cine
-from mmcl.data.cohort import Entry, list_entries
+from mmcl.data.cohort import Entry, list_cohort
 from mmcl.data.labels import label_subjects
 from mmcl.data.manifest import Manifest, cohort_manifest
 from mmcl.data.pipeline import image_side, read_cine
+from mmcl.data.pseudonyms import Pseudonyms
 from mmcl.data.store import Store
 from mmcl.evaluation.metrics import auprc, auroc, pearson_r, r2
 from mmcl.evaluation.probe import fit_logistic, fit_ridge
@@ -253,7 +254,8 @@ def coded(setting: Setting, store: Store, raw: Path) -> Iterator[Change]:
     if manifest.labels.rule != "records" or not (raw / manifest.tables.records).is_file():
         yield Change("whole_icd_list", "cases of CAD", np.nan, np.nan, 0, "no hospital records at hand")
         return
-    records = tables.codes(tables.read_table(raw / manifest.tables.records, [tables.ICD10]))
+    named = Pseudonyms(manifest).name
+    records = tables.codes(tables.read_table(raw / manifest.tables.records, [tables.ICD10], rename=named))
     records = records[records.index.isin(store.subjects["subject"])]
     forms = (float(label_subjects(records, whole)["CAD"].sum()) for whole in (False, True))
     yield Change("whole_icd_list", "cases of CAD", *forms, len(records))
@@ -395,9 +397,7 @@ def _has_images(manifest: Manifest, raw: Path) -> bool:
 
 def _entries(manifest: Manifest, raw: Path, subjects: pd.DataFrame) -> list[Entry]:
     """Entries with their raw files of the store's rows `subjects` (columns subject and visit), in order."""
-    participants = tables.read_table(raw / manifest.tables.participants) if manifest.tables.participants else None
-    found = list_entries(manifest, raw, sorted(set(subjects["subject"])), participants)
-    by_name = {(entry.subject, str(entry.visit)): entry for entry in found}
+    by_name = {(entry.subject, entry.visit): entry for entry in list_cohort(manifest, raw).entries}
     return [by_name[subject, str(visit)] for subject, visit in subjects.itertuples(index=False)]
 
 

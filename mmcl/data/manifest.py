@@ -284,6 +284,10 @@ def _check(manifest: Manifest) -> None:
         _inside(f"download.file of {entry.url}", entry.file)
         if not entry.url.startswith("https://"):
             raise ValueError(f"download.url is {entry.url!r}, expected https://")
+        if entry.only and not entry.sums:
+            raise ValueError(f"download.only of {entry.file} goes with sums")
+        if entry.sums and entry.unpack is not None:
+            raise ValueError(f"download.unpack of {entry.file} goes with a zip, not with sums")
         if entry.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", entry.sha256):
             raise ValueError(f"download.sha256 of {entry.file} is {entry.sha256!r}, expected 64 hexadecimal digits")
 

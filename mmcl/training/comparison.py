@@ -79,7 +79,7 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
 
     def tested(entry: Entry) -> dict[int, Predictions]:
         loaded = entry.load("test")
-        if task == "risk" or setting.preset.mask_missing:
+        if task != "phenotypes" or setting.preset.mask_missing:
             return loaded
         return {seed: published_missing(predictions) for seed, predictions in loaded.items()}
 
@@ -104,7 +104,7 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
 
 def reported_metrics(task: str, preset: Preset) -> tuple[str, ...]:
     """Metrics of a task's table, the two that are compared first; without `positive_auprc` that of both classes."""
-    if task != "risk":
+    if task == "phenotypes":
         return PHENOTYPE_METRICS
     left_out = AUPRC_OF_BOTH if preset.positive_auprc else AUPRC
     return tuple(metric for metric in DISEASE_METRICS if metric != left_out)

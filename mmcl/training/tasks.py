@@ -17,7 +17,12 @@ from mmcl.phenotypes import TARGETS
 from mmcl.provenance import is_finished, write_json
 
 TASKS = {"risk": DISEASES, "phenotypes": TARGETS}
-"""Task -> names of its targets, columns of a store's `subjects`."""
+"""Task -> names of its targets, columns of a store's `subjects`. A cohort may have others, see `task_targets`."""
+
+
+def task_targets(store: Store) -> dict[str, tuple[str, ...]]:
+    """`TASKS`, and those that the store's cohort has besides: binary labels, learnt as disease risk is."""
+    return {**{name: tuple(targets) for name, targets in store.meta["provenance"].get("tasks", {}).items()}, **TASKS}
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Task:
 
     @property
     def is_risk(self) -> bool:
-        return self.name == "risk"
+        return self.name != "phenotypes"
 
     def predictions(self, rows: np.ndarray, score: np.ndarray) -> Predictions:
         """`score` (rows, targets) of the store's `rows`, with their subjects and truth."""
@@ -116,7 +121,7 @@ class Task:
 
 
 def open_task(name: str, store: Store, few: float | None = None, seed: int = 0, balance: str = "weights") -> Task:
-    """The task `name` ("risk", "phenotypes"); with `few`, training is restricted to some random subjects.
+    """The task `name` ("risk", "phenotypes", or one of the cohort's); with `few`, training is restricted to some random subjects.
 
     `few` is their number, or their share where it is below 1. The few are the same for every arm of one seed, and with
     `balance` "weights" for both tasks. Validation and test are never reduced and keep their prevalence.
@@ -125,20 +130,21 @@ def open_task(name: str, store: Store, few: float | None = None, seed: int = 0, 
     controls, and `few` takes from it, in halves. `expected` is then the prevalence in the whole training split, the
     one number that a balanced set cannot tell; with "weights" it is that of the training labels.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
+    known = task_targets(store)
+    if name not in known:
+        raise ValueError(f"unknown task {name!r}; expected one of {', '.join(known)}")
     if balance not in BALANCES:
         raise ValueError(f"unknown balance {balance!r}; expected one of {', '.join(BALANCES)}")
     if few is not None and (few <= 0 or few != int(few) and few > 1):
         raise ValueError(f"few labels {few}; expected a number of subjects, or a share between 0 and 1")
-    targets = TASKS[name]
+    targets = known[name]
     absent = [target for target in targets if target not in store.subjects]
     if absent:
         raise ValueError(f"{store.folder}: the table of subjects lacks {', '.join(absent)}")
     labels = store.subjects[list(targets)].to_numpy(dtype=np.float64, copy=True)
     train = store.indices("train")
     expected = column_means(labels[train])
-    if name == "risk" and balance == "sets":
+    if name != "phenotypes" and balance == "sets":
         for k in range(len(targets)):
             chosen = _balanced(labels[train, k], few, np.random.default_rng([seed, k]))
             labels[np.delete(train, chosen), k] = np.nan
