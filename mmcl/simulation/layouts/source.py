@@ -22,8 +22,8 @@ CAVITY, MYOCARDIUM, RIGHT, SCAR = 3, 2, 1, 4
 """Labels of the simulated segmentations."""
 
 OUTCOMES = ("same", "flag", "mended", "quarantine")
-"""What an oddity leaves of a subject in the store: the arrays as without it; these and a flag; arrays that differ where
-a flag says so; nothing but the reason in the quarantine.
+"""What an oddity leaves of a subject in the store: the arrays as without it; these and a flag; arrays that may differ,
+as a flag says; nothing but the reason in the quarantine.
 """
 
 _INFARCT = 0.25
