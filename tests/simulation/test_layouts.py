@@ -57,7 +57,7 @@ def stored(exported, tmp_path_factory):
 
     def store(layout, odd=False):
         if (layout, odd) not in done:
-            manifest = ARRAYS if layout == "arrays" else cohort_manifest(layout)
+            manifest = ARRAYS if layout == "arrays" else manifest_of(layout)
             out = folder / f"{layout}{'-odd' * odd}"
             done[layout, odd] = run(manifest, exported(layout, odd), out)
         return done[layout, odd]
@@ -83,6 +83,11 @@ ARRAYS = dataclasses.replace(
     labels=LabelRule(),
     split=SplitRule(),
 )
+
+
+def manifest_of(layout):
+    """The layout's manifest; subjects keep their names, as nobody stands behind a simulated one."""
+    return dataclasses.replace(cohort_manifest(layout), restricted=False)
 
 
 def run(manifest, folder, out):
@@ -284,7 +289,7 @@ def test_spellings_of_uk_biobank(raw, exported, tmp_path, spelling, separator, c
 def test_withdrawn_subjects_are_listed(raw, tmp_path):
     folder = export_layout("ukb", raw, tmp_path / "ukb", withdrawn=(EIDS[2],))
     assert (folder / "withdrawn.txt").read_text().split()[-1] == EIDS[2]
-    manifest = cohort_manifest("ukb")
+    manifest = manifest_of("ukb")
     tables = dataclasses.replace(manifest.tables, withdrawn="withdrawn.txt")
     store = run(dataclasses.replace(manifest, tables=tables), folder, tmp_path / "store")
     assert EIDS[2] not in set(store.subjects["subject"]) and store.meta["counts"]["withdrawn"] == 1

@@ -45,7 +45,7 @@ def _copy(source: Source, folder: Path, oddities: tuple[str, ...] = ()) -> None:
 LAYOUTS = {
     "wfdb": Layout("the simulated cohort's own: WFDB, NIfTI, tables", _copy, _eid),
     "ukb": Layout("UK Biobank: CardioSoft XML, DICOM, tables", ukb.write_ukb, _eid, ukb.ODDITIES),
-    "ptbxl": Layout("PTB-XL: WFDB, statements", ptbxl.write_ptbxl, lambda k: f"{ptbxl.patient(k):.1f}", ptbxl.ODDITIES),
+    "ptbxl": Layout("PTB-XL: WFDB, statements", ptbxl.write_ptbxl, lambda k: str(ptbxl.patient(k)), ptbxl.ODDITIES),
     "cinc": Layout(
         "PhysioNet/CinC: MATLAB v4, headers", cinc.write_cinc, lambda k: Path(cinc.path(k)).stem, cinc.ODDITIES
     ),
