@@ -7,6 +7,7 @@
 | `cmr/<eid>.nii.gz` | short-axis cine, uint8 (x, y, slice, time), frame 0 at end-diastole |
 | `cmr/<eid>_seg.nii.gz` | labels of the same shape: 1 RV, 2 myocardium, 3 LV cavity, 4 scar |
 | `participants.tsv`, `phenotypes.tsv`, `records.tsv` | columns `<field>-<instance>.<array>` |
+| | (53 day of the visit, 41270 diagnoses and 41280 their days) |
 | `truth.tsv` | what no real cohort has: disease whether recorded or not, scar, intervals |
 | `truth.npz` | the arrays of `mmcl.simulation.truth.Truth` but `beat`, and `eid`; a row a subject |
 | `cohort.json` | written last: what the files were made from |
@@ -31,18 +32,11 @@ from mmcl.simulation.cine import slice_distance
 from mmcl.simulation.cohort import BLOCK, SimulatedCohort, simulate_batches
 from mmcl.simulation.parameters import digest, version
 from mmcl.simulation.random import uniform
+from mmcl.simulation.records import CODES, diagnosis_dates, pick, visit_dates
 
 COUNTS_PER_MILLIVOLT = 200
 MARKER = "cohort.json"
 TABLES = ("participants", "phenotypes", "records", "truth")
-
-CODES = {
-    "CAD": ("I251", "I259", "I252", "I209", "I249"),
-    "AF": ("I48", "I480", "I489"),
-    "DM": ("E119", "E149", "E109"),
-    "hypertension": ("I10",),
-}
-"""ICD-10 codes that a hospital record may hold for each disease, commonest first."""
 
 
 def export_raw(
@@ -165,6 +159,7 @@ def write_cine(path: Path, frames: np.ndarray, spacing: tuple[float, float, floa
 def _participants(part: SimulatedCohort) -> pd.DataFrame:
     people = part.subjects
     fields = {
+        "53-2.0": visit_dates(part.seed, people["subject"].to_numpy()).astype(str),
         "31-0.0": (people["sex"] == "male").astype(int),
         "21003-2.0": people["age"],
         "50-2.0": people["height"] * 100,
@@ -185,20 +180,22 @@ def _phenotypes(part: SimulatedCohort, missing: float) -> pd.DataFrame:
 
 
 def _records(part: SimulatedCohort) -> pd.DataFrame:
-    """Hospital diagnoses; a silent disease leaves none, and the table has as many columns as the longest record."""
+    """Hospital diagnoses with the days of the first ones, as many columns as there are diseases.
+
+    A silent disease leaves none.
+    """
     present = {name: part.subjects[name.lower()] for name in CODES}
     for disease in DISEASES:
         present[disease] = present[disease] & ~part.subjects[f"silent_{disease.lower()}"]
     draw = _uniform(part, "icd code", len(CODES))
+    dates = diagnosis_dates(part.seed, part.subjects["subject"].to_numpy()).astype(str)
     rows = []
     for row in range(len(part)):
-        codes = []
-        for k, (name, choices) in enumerate(CODES.items()):
-            if present[name].iloc[row]:
-                # Squaring the draw makes the first codes of a list the commonest.
-                codes.append(choices[int(draw[row, k] ** 2 * len(choices))])
-        rows.append(codes + [""] * (len(CODES) - len(codes)))
-    columns = [f"41270-0.{k}" for k in range(len(CODES))]
+        found = [k for k, name in enumerate(CODES) if present[name].iloc[row]]
+        codes = [pick(choices, draw[row, k]) for k, choices in enumerate(CODES.values()) if k in found]
+        empty = [""] * (len(CODES) - len(found))
+        rows.append([*codes, *empty, *dates[row, found], *empty])
+    columns = [f"{field}-0.{k}" for field in (41270, 41280) for k in range(len(CODES))]
     return pd.DataFrame(rows, columns=columns, index=part.subjects.index).reset_index()
 
 

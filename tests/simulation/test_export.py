@@ -111,3 +111,18 @@ def test_phenotypes_can_be_read_with_errors(tmp_path):
         tables[error] = pd.read_csv(folder / "phenotypes.tsv", sep="\t", index_col="eid")
     difference = (tables[1.0] - tables[0.0]).abs() / tables[0.0].abs()
     assert (difference.to_numpy() > 0).mean() > 0.9 and difference.to_numpy().mean() < 0.3
+
+
+def test_diagnoses_have_days_before_or_after_the_visit(raw):
+    people = read_table(raw / "participants.tsv")
+    records = read_table(raw / "records.tsv")
+    visit = pd.to_datetime(people["53-2.0"])
+    assert visit.between("2014-05-01", "2020-03-13").all() and visit.nunique() > 20
+    before = []
+    for k in range(4):
+        code, day = records[f"41270-0.{k}"], pd.to_datetime(records[f"41280-0.{k}"])
+        assert code.notna().equals(day.notna())
+        assert day.dropna().between("1997-01-01", "2022-10-31").all() and not (day == visit).any()
+        before.append((day < visit)[day.notna()])
+    before = pd.concat(before)
+    assert len(before) > 20 and 0.4 < before.mean() < 0.9
