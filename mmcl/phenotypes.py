@@ -1,11 +1,14 @@
 """The 82 CMR phenotypes of Bai et al. (2020, Nature Medicine 26:1654), UK Biobank category 157, fields 24100-24181.
 
-The method regresses 61 of them: left and right ventricle, wall thickness, circumferential and radial strain.
+They are listed in `phenotypes.csv`. The method regresses 61 of them: left and right ventricle, wall thickness,
+circumferential and radial strain.
 """
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from pathlib import Path
 
 SEGMENTS = tuple(str(k) for k in range(1, 17))
 """AHA segments (Cerqueira et al. 2002, Circulation 105:539): basal 1-6, mid-cavity 7-12, apical 13-16."""
@@ -13,56 +16,46 @@ SEGMENTS = tuple(str(k) for k in range(1, 17))
 
 @dataclass(frozen=True)
 class Phenotype:
-    """One measure: UK Biobank `field`, short `name`, `unit` and `group`."""
+    """One measure: UK Biobank `field`, short `name`, `unit`, `group`, whether it is a `target` of the method's
+    regression, and its `meaning` in words."""
 
     field: int
     name: str
     unit: str
     group: str
+    target: bool
+    meaning: str
 
 
-def _chamber(prefix: str) -> list[tuple[str, str, str]]:
-    names = (("EDV", "ml"), ("ESV", "ml"), ("SV", "ml"), ("EF", "%"))
-    return [(prefix + name, unit, prefix) for name, unit in names]
+def read_phenotypes(path: Path) -> tuple[Phenotype, ...]:
+    """All measures of a table like `phenotypes.csv`, in its order; ValueError names the file and what is wrong.
+
+    Fields and names are unique, `target` is yes or no, and nothing is empty.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    if header != list(Phenotype.__dataclass_fields__):
+        raise ValueError(f"{path}: columns {header}, expected {list(Phenotype.__dataclass_fields__)}")
+    for row in rows:
+        if len(row) != len(header) or not all(row) or not row[0].isdigit() or row[4] not in ("yes", "no"):
+            raise ValueError(
+                f"{path}: row {row}, expected {', '.join(header)} with a number as field, yes or no as target"
+            )
+    for k in (0, 1):
+        values = [row[k] for row in rows]
+        if repeated := [value for n, value in enumerate(values) if value in values[:n]]:
+            raise ValueError(f"{path}: {header[k]} {repeated[0]} is there twice")
+    return tuple(Phenotype(int(row[0]), *row[1:4], row[4] == "yes", row[5]) for row in rows)
 
 
-def _atrium(prefix: str) -> list[tuple[str, str, str]]:
-    names = (("max", "ml"), ("min", "ml"), ("SV", "ml"), ("EF", "%"))
-    return [(prefix + name, unit, prefix) for name, unit in names]
-
-
-def _aorta(prefix: str) -> list[tuple[str, str, str]]:
-    return [
-        (f"{prefix}_max_area", "mm2", "Aorta"),
-        (f"{prefix}_min_area", "mm2", "Aorta"),
-        (f"{prefix}_distensibility", "10-3 mmHg-1", "Aorta"),
-    ]
-
-
-def _regional(prefix: str, regions: tuple[str, ...], unit: str) -> list[tuple[str, str, str]]:
-    return [(f"{prefix}_{region}", unit, prefix) for region in (*regions, "global")]
-
-
-_MEASURES = [
-    *_chamber("LV"),
-    ("LVCO", "l/min", "LV"),
-    ("LVM", "g", "LV"),
-    *_chamber("RV"),
-    *_atrium("LA"),
-    *_atrium("RA"),
-    *_aorta("AAo"),
-    *_aorta("DAo"),
-    *_regional("WT", SEGMENTS, "mm"),
-    *_regional("Ecc", SEGMENTS, "%"),
-    *_regional("Err", SEGMENTS, "%"),
-    *_regional("Ell", SEGMENTS[:6], "%"),
-]
-
-PHENOTYPES = tuple(Phenotype(24100 + k, *measure) for k, measure in enumerate(_MEASURES))
+PHENOTYPES = read_phenotypes(Path(__file__).with_suffix(".csv"))
 """All 82, in the order of their UK Biobank fields."""
 
-GROUPS = {group: tuple(p.name for p in PHENOTYPES if p.group == group) for group in ("LV", "RV", "WT", "Ecc", "Err")}
+GROUPS = {
+    group: tuple(p.name for p in PHENOTYPES if p.group == group)
+    for group in dict.fromkeys(p.group for p in PHENOTYPES if p.target)
+}
 """Names of the groups that the method regresses."""
 
-TARGETS = tuple(name for names in GROUPS.values() for name in names)
+TARGETS = tuple(p.name for p in PHENOTYPES if p.target)
 """The 61 names that the method regresses."""

@@ -22,7 +22,7 @@ _NUMBERS_ALONE = ("mmcl/config.py", "mmcl/profiles.py", "mmcl/paths.py")
 def modules_used(source: Path) -> list[Path]:
     """Files of `mmcl` that `source` imports, directly or not, inside functions too; sorted, without `source`.
 
-    A YAML file beside a module, of its name, belongs to it.
+    A YAML or CSV file beside a module, of its name, belongs to it.
     """
     seen: set[Path] = set()
     waiting = [source.resolve()]
@@ -120,7 +120,7 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
         for name in names:
             if name.split(".")[0] == "mmcl":
                 path = ROOT / name.replace(".", "/")
-                files = (path / "__init__.py", path.with_suffix(".py"), path.with_suffix(".yaml"))
+                files = (path / "__init__.py", *(path.with_suffix(ending) for ending in (".py", ".yaml", ".csv")))
                 yield from (p for p in files if p.is_file())
 
 

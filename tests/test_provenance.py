@@ -58,13 +58,14 @@ def test_public_names_are_followed(package):
     assert names == ["mmcl/__init__.py", "mmcl/b.py", "mmcl/c.py"]
 
 
-def test_a_modules_yaml_counts_as_part_of_it(package):
+@pytest.mark.parametrize("name", ["c.yaml", "c.csv"])
+def test_a_modules_table_counts_as_part_of_it(package, name):
     root, change = package
-    change("c.yaml", "x: 1\n")
+    change(name, "x: 1\n")
     names = [path.relative_to(root).as_posix() for path in modules_used(root / "mmcl" / "a.py")]
-    assert names == ["mmcl/b.py", "mmcl/c.py", "mmcl/c.yaml"]
+    assert names == sorted(["mmcl/b.py", "mmcl/c.py", f"mmcl/{name}"])
     before = code_fingerprint("mmcl.a")
-    change("c.yaml", "x: 2\n")
+    change(name, "x: 2\n")
     assert code_fingerprint("mmcl.a") != before
 
 

@@ -13,6 +13,7 @@ ACDC (Bernard et al. 2018, IEEE Transactions on Medical Imaging 37:2514): `patie
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,19 @@ from mmcl.data.cmr_preprocessing import Cine
 from mmcl.data.quarantine import reject
 from mmcl.data.readers import read_nifti, read_nifti_pair
 
+GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
+"""Dilated and hypertrophic cardiomyopathy, infarction with low ejection fraction, normal, abnormal right ventricle."""
+
 _INFO_BYTES = 10_000
+
+
+@dataclass(frozen=True)
+class Patient:
+    """`group`, one of GROUPS or "", `height` in cm and `weight` in kg, NaN where they are not told."""
+
+    group: str
+    height: float
+    weight: float
 
 
 def read_acdc(info: Path, subject: str) -> Cine:
@@ -49,11 +62,7 @@ def read_acdc(info: Path, subject: str) -> Cine:
 
 def read_info(path: Path, subject: str) -> tuple[int, int]:
     """Frames `ED` and `ES` of an `Info.cfg`, counted from 1."""
-    if not path.is_file():
-        raise reject(path, subject, "missing .cfg", "no file", "a file of this name")
-    with open(path, "rb") as file:
-        text = file.read(_INFO_BYTES).decode("utf-8", errors="replace")
-    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    values = _read_values(path, subject)
     frames = []
     for name in ("ED", "ES"):
         value = values.get(name, "nothing")
@@ -63,6 +72,15 @@ def read_info(path: Path, subject: str) -> tuple[int, int]:
     if frames[0] == frames[1]:
         raise reject(path, subject, "ED and ES are one frame", frames[0], "two frames")
     return frames[0], frames[1]
+
+
+def read_patient(info: Path, subject: str) -> Patient:
+    """Group, height and weight of an `Info.cfg`; `Unusable` for an unknown group, or a size that is no number."""
+    values = _read_values(info, subject)
+    group = values.get("Group", "")
+    if group not in ("", *GROUPS):
+        raise reject(info, subject, "unknown group", ascii(group[:40]), f"one of {', '.join(GROUPS)}")
+    return Patient(group, *(_size(values.get(name, ""), name, info, subject) for name in ("Height", "Weight")))
 
 
 def begin_at_ed(cine: Cine, ed: int, es: int | None) -> Cine:
@@ -80,3 +98,24 @@ def begin_at_ed(cine: Cine, ed: int, es: int | None) -> Cine:
         return cine
     labels = None if cine.labels is None else np.roll(cine.labels, -ed, axis=1)
     return dataclasses.replace(cine, images=np.roll(cine.images, -ed, axis=1), labels=labels)
+
+
+def _read_values(path: Path, subject: str) -> dict[str, str]:
+    """Lines `key: value` of an `Info.cfg`, of which no more than 10 kB are read."""
+    if not path.is_file():
+        raise reject(path, subject, "missing .cfg", "no file", "a file of this name")
+    with open(path, "rb") as file:
+        text = file.read(_INFO_BYTES).decode("utf-8", errors="replace")
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def _size(text: str, name: str, info: Path, subject: str) -> float:
+    if text.lower() in ("", "nan"):
+        return float("nan")
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < 1_000:
+        raise reject(info, subject, f"no {name.lower()}", ascii(text[:40]), "a number from 0 to 1000")
+    return size
