@@ -58,12 +58,16 @@ def _parser() -> argparse.ArgumentParser:
 
     finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")
     finetune.add_argument("arms", nargs="+", help="scratch, cmr, or any arm of pretrain")
-    finetune.add_argument("--task", action="append", help="risk, phenotypes, or one of the cohort's own (default: those that have labels)")
+    finetune.add_argument(
+        "--task", action="append", help="risk, phenotypes, or one of the cohort's own (default: those that have labels)"
+    )
     finetune.set_defaults(command=_finetune)
 
     probe = commands.add_parser("probe", parents=[common], help="probe frozen encoders on both tasks")
     probe.add_argument("arms", nargs="+", help="random, cmr, or any arm of pretrain")
-    probe.add_argument("--task", action="append", help="risk, phenotypes, or one of the cohort's own (default: those that have labels)")
+    probe.add_argument(
+        "--task", action="append", help="risk, phenotypes, or one of the cohort's own (default: those that have labels)"
+    )
     probe.add_argument("--mode", action="append", help="probe (linear) or knn (nearest neighbours) (default: both)")
     probe.set_defaults(command=_probe)
 
@@ -122,7 +126,9 @@ def _tasks(options: argparse.Namespace, setting) -> list[str]:
     store = Store.open(setting.run.store)
     rows = store.subjects.iloc[store.indices("train")]
     labelled = [
-        name for name, targets in task_targets(store).items() if rows.reindex(columns=list(targets)).notna().any(axis=None)
+        name
+        for name, targets in task_targets(store).items()
+        if rows.reindex(columns=list(targets)).notna().any(axis=None)
     ]
     return [name for name in TASKS if name in labelled] or labelled
 

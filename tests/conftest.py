@@ -5,6 +5,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def key_of_its_own(tmp_path_factory):
+    """Pseudonyms of restricted cohorts are made with a key of the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMCL_KEY", str(tmp_path_factory.mktemp("key") / "identifiers.key"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of conformance numbers and real recordings beside the repository; tests that need it skip without it."""

@@ -282,7 +282,9 @@ def _recordings(
     """An entry for every row of a table of recordings."""
     subjects = participants[manifest.columns.subject] if manifest.columns.subject else participants.index.to_series()
     text = subjects.astype(str).str.removesuffix(".0")
-    ordered = sorted(zip(text, participants.index, strict=True), key=lambda pair: (_natural(pair[0]), _natural(pair[1])))
+    ordered = sorted(
+        zip(text, participants.index, strict=True), key=lambda pair: (_natural(pair[0]), _natural(pair[1]))
+    )
     patterns = _patterns(manifest)
     for identifier, recording in ordered:
         subject = names.name(identifier) if manifest.columns.subject else identifier

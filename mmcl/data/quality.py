@@ -61,7 +61,15 @@ def quality_table(store: Store) -> pd.DataFrame:
     quarantine = pd.read_csv(store.folder / QUARANTINE, dtype=str, keep_default_na=False)
     for reason, group in quarantine.groupby("reason"):
         first = group.iloc[0]
-        rows.append(["quarantined", reason, len(group), f"expected {first['expectation']}", f"{first['file']}: {first['value']}"])
+        rows.append(
+            [
+                "quarantined",
+                reason,
+                len(group),
+                f"expected {first['expectation']}",
+                f"{first['file']}: {first['value']}",
+            ]
+        )
     table = pd.read_csv(store.folder / SUBJECTS, usecols=["subject", "flags"], dtype=str, keep_default_na=False)
     first, counts = {}, Counter()
     for subject, flags in table.itertuples(index=False):
@@ -71,5 +79,6 @@ def quality_table(store: Store) -> pd.DataFrame:
             counts[kind] += 1
     for what, meanings in (("repaired", REPAIRED), ("noted", NOTED)):
         rows += [[what, kind, counts[kind], meanings[kind], first[kind]] for kind in meanings if kind in counts]
-    rows += [["noted", kind, counts[kind], "", first[kind]] for kind in sorted(set(counts) - set(REPAIRED) - set(NOTED))]
+    others = sorted(set(counts) - set(REPAIRED) - set(NOTED))
+    rows += [["noted", kind, counts[kind], "", first[kind]] for kind in others]
     return pd.DataFrame(rows, columns=["what", "reason", "recordings", "meaning", "example"])

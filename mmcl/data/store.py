@@ -341,4 +341,3 @@ def _refuse_foreign(folder: Path) -> None:
 def _checksum(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-

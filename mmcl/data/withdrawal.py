@@ -64,4 +64,3 @@ def remove_withdrawn(store: Store, manifest: Manifest, raw: Path) -> Store:
         *(store.folder, int(rows.sum()), store.folder.parent / "checkpoints"),
     )
     return Store.open(store.folder)
-

@@ -21,7 +21,9 @@ PIECE = 16
 _AHEAD = 3
 """Pieces a worker that may be under way or done before they are collected."""
 
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+_ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+}
 
 
 def in_order(
@@ -92,4 +94,3 @@ def _dask_client(address: str) -> Iterator[Any]:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {error}") from error
     with client:
         yield client
-

@@ -121,7 +121,7 @@ class Task:
 
 
 def open_task(name: str, store: Store, few: float | None = None, seed: int = 0, balance: str = "weights") -> Task:
-    """The task `name` ("risk", "phenotypes", or one of the cohort's); with `few`, training is restricted to some random subjects.
+    """The task `name` ("risk", "phenotypes", or one of the cohort's); with `few`, some random subjects alone train.
 
     `few` is their number, or their share where it is below 1. The few are the same for every arm of one seed, and with
     `balance` "weights" for both tasks. Validation and test are never reduced and keep their prevalence.

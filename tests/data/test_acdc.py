@@ -12,6 +12,7 @@ from mmcl.data.acdc import begin_at_ed, read_acdc, read_info
 from mmcl.data.cmr_preprocessing import Cine, preprocess_cine
 from mmcl.data.manifest import cohort_manifest
 from mmcl.data.pipeline import preprocess_cohort
+from mmcl.data.pseudonyms import Pseudonyms
 from mmcl.data.quarantine import Unusable
 from mmcl.profiles import profile
 
@@ -136,7 +137,9 @@ def test_mnms_folders_end_in_a_store(tmp_path):
     manifest = cohort_manifest("mnms")
     pd.DataFrame(table).to_csv(raw / manifest.tables.participants)
     store = run(raw, tmp_path / "store", "mnms")
-    assert list(store.subjects["subject"]) == codes and set(store.subjects["flags"]) == {""}
+    names = Pseudonyms(manifest)
+    assert set(store.subjects["subject"]) == {names.name(code) for code in codes}, "M&Ms is restricted"
+    assert set(store.subjects["flags"]) == {""}
     acdc = read_acdc(write_patient(tmp_path, "patient001"), "s")
     expected = preprocess_cine(acdc, store.cmr.shape[-1], True)
     np.testing.assert_array_equal(store.cmr[0], expected.images)

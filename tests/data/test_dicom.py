@@ -19,7 +19,7 @@ from mmcl.config import CohortConfig, preset
 from mmcl.data import archive
 from mmcl.data.cmr_preprocessing import Cine, preprocess_cine
 from mmcl.data.dicom import list_slices, read_dicom_zip
-from mmcl.data.manifest import Files, Readers, cohort_manifest
+from mmcl.data.manifest import Files, LabelRule, Readers, cohort_manifest
 from mmcl.data.pipeline import preprocess_cohort
 from mmcl.data.quarantine import Unusable
 from mmcl.data.readers import read_nifti
@@ -332,7 +332,8 @@ def test_files_as_uk_biobank_gives_them_end_in_the_same_store(tmp_path):
         path.unlink()
     used = dataclasses.replace(profile("smoke"), cohort=sizes)
     one = preprocess_cohort(nifti, raw, tmp_path / "one", used, preset("corrected"), 0, progress=False)
-    two = preprocess_cohort(cohort_manifest("ukb"), ukb, tmp_path / "two", used, preset("corrected"), 0, progress=False)
+    named = dataclasses.replace(cohort_manifest("ukb"), restricted=False, labels=LabelRule("records"))
+    two = preprocess_cohort(named, ukb, tmp_path / "two", used, preset("corrected"), 0, progress=False)
     assert list(one.subjects["subject"]) == list(two.subjects["subject"]) and len(two) == 4
     np.testing.assert_array_equal(one.ecg, two.ecg)
     np.testing.assert_array_equal(one.cmr, two.cmr)

@@ -11,6 +11,7 @@ from mmcl.config import LEADS, CohortConfig, preset
 from mmcl.data import store as store_module
 from mmcl.data.cohort import COLUMNS
 from mmcl.data.ecg_features import FEATURES
+from mmcl.data.labels import label_tasks
 from mmcl.data.manifest import Files, LabelRule, Manifest, Readers, SplitRule, Tables, cohort_manifest
 from mmcl.data.pipeline import Settings, image_side, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
@@ -85,7 +86,8 @@ def whole(tmp_path_factory):
 def test_a_faultless_cohort(whole):
     _, store = whole
     assert len(store) == COUNT and store.ecg.shape == (COUNT, 12, 1250) and store.cmr.shape == (COUNT, 3, 78, 78)
-    assert list(store.subjects.columns) == [*COLUMNS, *(f"ecg_{name}" for name in FEATURES)]
+    labels = dict.fromkeys([*COLUMNS, *(name for task in label_tasks(LabelRule("records")).values() for name in task)])
+    assert list(store.subjects.columns) == [*labels, *(f"ecg_{name}" for name in FEATURES)]
     assert [len(store.indices(split)) for split in ("train", "validation", "test")] == [4, 2, 2]
     assert store.meta["counts"]["summary"] == "8 of 8 used" and store.meta["counts"]["flags"] == {}
     first = store.subjects.iloc[0]
@@ -207,8 +209,8 @@ def test_nothing_usable(tmp_path):
 def test_full_disk(whole, tmp_path, monkeypatch):
     raw, _ = whole
 
-    def full(self, subjects, **arrays):
-        raise store_module._explained(OSError(errno.ENOSPC, "No space left on device"), self.folder)
+    def full(self, subjects, rejections=(), **arrays):
+        raise self._explained(OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(store_module.StoreWriter, "append", full)
     with pytest.raises(OSError, match="No space left on device: the store .* was not written"):

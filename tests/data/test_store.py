@@ -123,7 +123,7 @@ class FullDisk:
 def test_full_disk(tmp_path):
     with pytest.raises(OSError, match="No space left.*store.*not written") as caught:
         with StoreWriter(tmp_path / "store", SHAPES, {}) as writer:
-            writer._files["cmr"] = FullDisk(writer._files["cmr"])
+            writer._files["cmr.npy"] = FullDisk(writer._files["cmr.npy"])
             subjects, arrays = rows(2)
             writer.append(subjects, **arrays)
     assert caught.value.errno == errno.ENOSPC
