@@ -16,9 +16,9 @@ import pandas as pd
 
 from mmcl.phenotypes import PHENOTYPES
 
-SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10 = 31, 21003, 50, 21002, 4080, 41270
+SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10, ATTENDED = 31, 21003, 50, 21002, 4080, 41270, 53
 """Fields: sex (0 female, 1 male), age at visit (y), standing height (cm), weight (kg), systolic pressure (mmHg),
-ICD-10 codes."""
+ICD-10 codes, date of attending."""
 
 _SPELLINGS = (
     re.compile(r"(?P<field>\d+)-(?P<instance>\d+)(\.(?P<array>\d+))?"),
@@ -114,6 +114,12 @@ def phenotypes(table: pd.DataFrame, visit: int) -> pd.DataFrame:
 def codes(table: pd.DataFrame) -> pd.DataFrame:
     """ICD-10 codes of hospital records, one column per array index, missing where a subject has fewer."""
     return table[[name for name in table if name.startswith(f"{ICD10}-")]]
+
+
+def attendance(table: pd.DataFrame, visit: int) -> pd.Series:
+    """Date of each visit as text by subject, missing for who did not come or where the table has no such field."""
+    name = f"{ATTENDED}-{visit}.0"
+    return table[name] if name in table else pd.Series(np.nan, table.index, dtype=object, name=name)
 
 
 def _read_rows(reader: Iterator[list[str]], wanted: set[str] | None) -> tuple[list[str], list[list]]:
