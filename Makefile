@@ -67,7 +67,7 @@ $(READY): requirements.lock pyproject.toml
 
 # ---- which modules each notebook uses, found by reading their imports
 DEPENDENCIES := build/dependencies.mk
-$(DEPENDENCIES): $(wildcard notebooks/*.py mmcl/*.py mmcl/*/*.py mmcl/*/*.yaml)
+$(DEPENDENCIES): $(wildcard notebooks/*.py mmcl/*.py mmcl/*.csv mmcl/*/*.py mmcl/*/*/*.py mmcl/*/*.yaml)
 	@mkdir -p $(@D)
 	@$(BASE_PYTHON) mmcl/provenance.py notebooks/*.py mmcl/training/features.py mmcl/training/finetuning.py > $@.partial
 	@mv $@.partial $@

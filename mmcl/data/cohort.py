@@ -162,6 +162,7 @@ def _facts(manifest: Manifest, raw: Path, listing: Listing, visit: int | None, w
     """Covariates, labels and phenotypes that tables hold of a visit, or of each recording where `visit` is None."""
     people, names, rule = listing.participants, listing.names, manifest.labels
     subjects = {entry.subject for entry in listing.entries}
+    read = {"key": manifest.columns.subject, "rename": names.name, "subjects": subjects}
     parts = []
     if people is not None:
         named = any((manifest.columns.age, manifest.columns.sex, manifest.columns.height, manifest.columns.recording))
@@ -171,13 +172,12 @@ def _facts(manifest: Manifest, raw: Path, listing: Listing, visit: int | None, w
         elif rule.rule == "ptbxl":
             parts.append(ptbxl.superclasses(people["scp_codes"], raw / manifest.tables.statements))
     if rule.rule == "records":
-        read = {"rename": names.name, "subjects": subjects}
         records = tables.read_table(raw / manifest.tables.records, record_fields(rule), **read)
-        dates = None if people is None else tables.texts(people, tables.DATE, visit)
+        dates = None if people is None else tables.attendance(people, visit)
         parts.append(label_visits(records, dates, visit, rule, whole_icd_list))
     if manifest.tables.phenotypes:
-        fields = [measure.field for measure in PHENOTYPES]
-        table = tables.read_table(raw / manifest.tables.phenotypes, fields, rename=names.name, subjects=subjects)
+        wanted = [name for measure in PHENOTYPES for name in (measure.field, measure.name)]
+        table = tables.read_table(raw / manifest.tables.phenotypes, wanted, **read)
         parts.append(tables.phenotypes(table, visit))
     return pd.concat(parts, axis=1) if parts else pd.DataFrame()
 

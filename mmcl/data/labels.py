@@ -100,9 +100,8 @@ def label_visits(
     known. There is a row for every subject of `dates`, or of `records` without `dates`; who is not in `records` has no
     label. Columns, for CAD and alike for the others:
 
-    - `CAD_prevalent`: an event dated on or before the visit, or reported at this instance or an earlier one. Missing
-      where events without a date, and no other, could have been before the visit, and where the date of the visit is
-      not known and no report tells.
+    - `CAD_prevalent`: an event dated on or before the visit, or reported at this instance or an earlier one. Otherwise
+      missing for whom an event has no date, and for all if the date of the visit is not known.
     - `CAD_incident`: the first event is after the visit. Missing for whom it is prevalent or prevalence is. An event
       later than the rule's `horizon` counts as none. Who has no event, and whose records do not reach beyond the visit,
       or its horizon, by `censored`, has no label. Death is not looked at.

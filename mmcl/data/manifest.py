@@ -263,6 +263,8 @@ def _check(manifest: Manifest) -> None:
     named = [value for value in dataclasses.astuple(manifest.columns)[:7] if value]
     if (split.column or manifest.ed_column or manifest.es_column or named) and not tables.participants:
         raise ValueError("columns, split.column, ed_column and es_column need tables.participants")
+    if manifest.columns.recording and (tables.phenotypes or tables.records):
+        raise ValueError("columns.recording: a table of recordings does not go with tables of phenotypes or records")
     if labels.rule == "records" and not tables.records:
         raise ValueError("labels.rule records needs tables.records")
     if labels.rule == "ptbxl" and not tables.statements:

@@ -2,7 +2,7 @@
 
 A pseudonym is a keyed hash (HMAC-SHA-256) of the identifier: without the key nobody can try all identifiers in turn, as
 one could with a plain hash of seven digits. The key is made once, in a file that only its owner may read, in `build/`
-or where the environment variable MMCL_KEY says; whoever has it and the identifiers can tell who is who, and nobody else.
+or where the environment variable MMCL_KEY says; who has it and the identifiers can tell who is who, and nobody else.
 """
 
 from __future__ import annotations

@@ -16,12 +16,9 @@ import pandas as pd
 
 from mmcl.phenotypes import PHENOTYPES
 
-DATE = 53
-"""Field: date of attending the assessment centre, ISO."""
-
-SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10 = 31, 21003, 50, 21002, 4080, 41270
+SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10, ATTENDED = 31, 21003, 50, 21002, 4080, 41270, 53
 """Fields: sex (0 female, 1 male), age at visit (y), standing height (cm), weight (kg), systolic pressure (mmHg),
-ICD-10 codes."""
+ICD-10 codes, date of attending."""
 
 _SPELLINGS = (
     re.compile(r"(?P<field>\d+)-(?P<instance>\d+)(\.(?P<array>\d+))?"),
@@ -43,14 +40,14 @@ def canonical_column(name: str) -> str:
 
 def read_table(
     path: Path,
-    fields: Iterable[int] | None = None,
+    fields: Iterable[int | str] | None = None,
     key: str | None = None,
     rename: Callable[[str], str] = str,
     subjects: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """A table as text, indexed by subject, columns spelt `field-instance.array`; other columns keep their names.
 
-    Tabs or commas separate the cells, whichever the header has. `fields` keeps only these fields, which a table of
+    Tabs or commas separate the cells, whichever the header has. `fields` keeps only these fields, or columns, which a table of
     thousands of columns needs, and `subjects` only these subjects, which a table of half a million rows needs. `key`
     names the column of subjects where it is none of the usual; `rename` gives the names by which they are known here,
     in errors too. A subject on two equal rows counts once. Raises ValueError naming the file, and the subject where two
@@ -96,12 +93,6 @@ def numbers(table: pd.DataFrame, field: int, visit: int) -> pd.Series:
     return pd.DataFrame(values, index=table.index, dtype="float64").mean(axis=1)
 
 
-def texts(table: pd.DataFrame, field: int, visit: int) -> pd.Series:
-    """A field at a visit as text, by subject, missing where it is empty or was never asked."""
-    name = f"{field}-{visit}.0"
-    return table[name] if name in table else pd.Series(np.nan, index=table.index, dtype=object)
-
-
 def to_numbers(column: pd.Series) -> pd.Series:
     """A column of text as float64; ValueError naming the subject for what is no number."""
     converted = pd.to_numeric(column, errors="coerce")
@@ -136,13 +127,23 @@ def covariates(table: pd.DataFrame, visit: int) -> pd.DataFrame:
 
 
 def phenotypes(table: pd.DataFrame, visit: int) -> pd.DataFrame:
-    """The 82 CMR phenotypes by name, in the units of `mmcl.phenotypes`, NaN where missing."""
-    return pd.DataFrame({measure.name: numbers(table, measure.field, visit) for measure in PHENOTYPES})
+    """The 82 CMR phenotypes by name, in the units of `mmcl.phenotypes`, NaN where missing.
+
+    A column is that of the field, or in a table that is not UK Biobank's one with the phenotype's name.
+    """
+    named = {measure.name: to_numbers(table[measure.name]) for measure in PHENOTYPES if measure.name in table}
+    return pd.DataFrame({p.name: named.get(p.name, numbers(table, p.field, visit)) for p in PHENOTYPES})
 
 
 def codes(table: pd.DataFrame) -> pd.DataFrame:
     """ICD-10 codes of hospital records, one column per array index, missing where a subject has fewer."""
     return table[[name for name in table if name.startswith(f"{ICD10}-")]]
+
+
+def attendance(table: pd.DataFrame, visit: int) -> pd.Series:
+    """Date of each visit as text by subject, missing for who did not come or where the table has no such field."""
+    name = f"{ATTENDED}-{visit}.0"
+    return table[name] if name in table else pd.Series(np.nan, table.index, dtype=object, name=name)
 
 
 def _read_rows(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mmcl.config import preset
-from mmcl.data.acdc import begin_at_ed, read_acdc, read_info
+from mmcl.data.acdc import GROUPS, Patient, begin_at_ed, read_acdc, read_info, read_patient
 from mmcl.data.cmr_preprocessing import Cine, preprocess_cine
 from mmcl.data.manifest import cohort_manifest
 from mmcl.data.pipeline import preprocess_cohort
@@ -103,6 +103,31 @@ def test_bad_folders(tmp_path):
     assert reason(info) == "ED and ES differ in shape"
     info.unlink()
     assert reason(info) == "missing .cfg"
+
+
+def test_the_patient(tmp_path):
+    info = write_patient(tmp_path, "patient001", cine=False, labels=False)
+    text = info.read_text()
+    assert read_patient(info, "s") == Patient("NOR", 170.0, 70.0)
+    for group in GROUPS:
+        info.write_text(text.replace("NOR", group))
+        assert read_patient(info, "s").group == group
+    info.write_text("ED: 1\nES: 12\nWeight: NaN\n")
+    absent = read_patient(info, "s")
+    assert absent.group == "" and np.isnan([absent.height, absent.weight]).all()
+    for spoilt, expected in (
+        (text.replace("NOR", "ABC"), "unknown group"),
+        (text.replace("170.0", "tall"), "no height"),
+        (text.replace("170.0", "0.0"), "no height"),
+        (text.replace("Weight: 70.0", "Weight: inf"), "no weight"),
+    ):
+        info.write_text(spoilt)
+        with pytest.raises(Unusable) as caught:
+            read_patient(info, "s")
+        assert caught.value.rejection.reason == expected
+    info.unlink()
+    with pytest.raises(Unusable, match="missing .cfg"):
+        read_patient(info, "s")
 
 
 def test_beginning_at_any_frame():

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from mmcl.data.tables import canonical_column, codes, covariates, numbers, phenotypes, read_table, read_withdrawn
+from mmcl.data.tables import (
+    attendance,
+    canonical_column,
+    codes,
+    covariates,
+    numbers,
+    phenotypes,
+    read_table,
+    read_withdrawn,
+)
 from mmcl.phenotypes import PHENOTYPES
 
 
@@ -73,6 +82,12 @@ def test_phenotypes_and_codes(tmp_path):
     records = read_table(write(tmp_path / "b.csv", "eid,41270-0.0,41270-0.1,41280-0.0\n7,I251,,2010-01-01\n"))
     assert list(codes(records).columns) == ["41270-0.0", "41270-0.1"]
     assert numbers(records, 31, 0).isna().all()
+
+
+def test_dates_of_visits(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", "eid,p53_i0,p53_i2\n7,2008-01-02,2015-06-01\n8,2009-01-02,\n"))
+    assert attendance(table, 2)["7"] == "2015-06-01" and attendance(table, 2).isna().tolist() == [False, True]
+    assert attendance(table, 3).isna().all() and list(attendance(table, 3).index) == ["7", "8"]
 
 
 def test_withdrawn(tmp_path):
