@@ -117,20 +117,24 @@ def _identify(options: argparse.Namespace) -> None:
 
 
 def _tasks(options: argparse.Namespace, setting) -> list[str]:
-    """The tasks asked for, else risk and phenotypes where the store has labels of them, else those of its cohort."""
+    """The tasks asked for, else risk or the cohort's own, and phenotypes, of which the store has labels."""
     from mmcl.data.store import Store
-    from mmcl.training.tasks import TASKS, task_targets
+    from mmcl.training.tasks import task_targets
 
     if options.task:
         return options.task
     store = Store.open(setting.run.store)
-    rows = store.subjects.iloc[store.indices("train")]
-    labelled = [
+    own = store.meta["provenance"].get("tasks", {})
+    train = store.subjects.iloc[store.indices("train")]
+    known = [
         name
         for name, targets in task_targets(store).items()
-        if rows.reindex(columns=list(targets)).notna().any(axis=None)
+        if name in (*(own if "risk" not in own else ("risk",)), "phenotypes")
+        and train.reindex(columns=list(targets)).notna().any(axis=None)
     ]
-    return [name for name in TASKS if name in labelled] or labelled
+    if not known:
+        raise ValueError(f"{store.folder}: no labels of any task; see labels and tables.phenotypes in the manifest")
+    return known
 
 
 def _pretrain(options: argparse.Namespace) -> None:

@@ -35,7 +35,7 @@ preset = "corrected"
 # %%
 setting = open_setting(profile, cohort, seed, device, preset)
 store = Store.open(setting.run.store)
-test = store.indices("test")
+test = store.indices("test", one_each=True)
 report(setting.device)
 
 # %% [markdown]

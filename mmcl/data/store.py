@@ -73,11 +73,18 @@ class Store:
     def __len__(self) -> int:
         return self.meta["rows"]
 
-    def indices(self, split: str) -> np.ndarray:
-        """Ascending int64 positions of a split's rows; `split` is train, validation or test."""
+    def indices(self, split: str, one_each: bool = False) -> np.ndarray:
+        """Ascending int64 positions of a split's rows; `split` is train, validation or test.
+
+        With `one_each` only the first row of every subject, where some have several visits or recordings: what is
+        counted in an interval over subjects, and paired across modalities, has to be independent.
+        """
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
-        return np.flatnonzero(self.subjects["split"].to_numpy() == split)
+        chosen = self.subjects["split"].to_numpy() == split
+        if one_each:
+            chosen &= ~self.subjects["subject"].duplicated().to_numpy()
+        return np.flatnonzero(chosen)
 
     def images(self, cropped: bool = True) -> np.ndarray:
         """What a CMR encoder sees downstream: `cmr`, the heart crops, or not `cropped` (preset `paper`) whole frames.

@@ -14,7 +14,7 @@ from mmcl.training.pretraining import load_module, pretrain
 
 def retrieval_table(arms: list[str], setting: Setting, store: Store) -> pd.DataFrame:
     """ECG -> CMR retrieval among all test subjects: arm, score, value, low, high (95 % bootstrap), chance, n."""
-    rows = store.indices("test")
+    rows = store.indices("test", one_each=True)
     chance = chance_scores(len(rows))
     table = []
     for arm in arms:

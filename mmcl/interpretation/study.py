@@ -39,7 +39,7 @@ class Study:
 
 def localise(arm: str, setting: Setting, store: Store) -> Study:
     """Maps of the first `localisation_subjects` test subjects by the contrastive model of `arm`."""
-    rows = store.indices("test")[: setting.profile.localisation_subjects]
+    rows = store.indices("test", one_each=True)[: setting.profile.localisation_subjects]
     model = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
     projections = project_rows(model, store.ecg[rows], store.cmr[rows], setting)
     labels = None if store.labels is None else store.labels[rows, FRAME]

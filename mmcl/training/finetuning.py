@@ -191,7 +191,7 @@ def finetune(arm: str, task: str, few: float | None, seed: int, setting: Setting
     start = pretrain(arm, setting) if arm in ARMS else None
     outcome = Outcome(run.predictions / task, arm, "finetune", str(few or "all"), seed)
 
-    data = [store.meta["checksums"][name] for name in ("ecg.npy", "cmr.npy", "subjects.csv")]
+    data = [store.meta["checksums"].get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")]
     if arm == "cmr" and not preset.crop_in_evaluation:
         store.images(cropped=False)  # says what is missing where the store was made for another preset
         data.append(store.meta["checksums"]["frame.npy"])

@@ -82,7 +82,8 @@ class Task:
     """One task on one store.
 
     `labels` (n, targets) float64 covers every row of the store, NaN where missing: 0 or 1 for a disease, phenotypes in
-    their own units. `train` holds the rows that may be learnt from; with balanced sets, a training label outside the
+    their own units. `train` holds the rows that may be learnt from, all recordings of its subjects, `validation` and
+    `test` the first recording of each of theirs. With balanced sets, a training label outside the
     set of its disease is missing. `expected` (targets,) is what is predicted of a subject of whom nothing is known:
     the prevalence of a disease, to which probabilities refer, or the mean of a phenotype.
     """
@@ -154,9 +155,8 @@ def open_task(name: str, store: Store, few: float | None = None, seed: int = 0, 
         if count < len(train):
             train = np.sort(np.random.default_rng([seed, count]).permutation(train)[:count])
             expected = column_means(labels[train])
-    return Task(
-        name, store, targets, labels, train, store.indices("validation"), store.indices("test"), expected, balance
-    )
+    held = (store.indices(split, one_each=True) for split in ("validation", "test"))
+    return Task(name, store, targets, labels, train, *held, expected, balance)
 
 
 def column_means(labels: np.ndarray) -> np.ndarray:
