@@ -102,7 +102,7 @@ def _preprocess(options: argparse.Namespace) -> None:
     for what, reason, count, meaning, _ in quality_table(store).itertuples(index=False):
         print(f"{what:12}{count:8}  {reason}{': ' if meaning else ''}{meaning}")
     counts = store.meta["counts"]
-    print(f"{counts['summary']}; {counts['clean']} as they came, {counts['repaired']} repaired: {store.folder}")
+    print(f"{counts['summary']}; {counts['as_they_came']} as they came, {counts['repaired']} repaired: {store.folder}")
 
 
 def _identify(options: argparse.Namespace) -> None:

@@ -53,7 +53,7 @@ people.mean().join(store.subjects["split"].value_counts().rename("n")).round(3)
 
 # %%
 quality = quality_table(store)
-print(f"{counts['summary']}; {counts['clean']} as they came, {counts['repaired']} repaired")
+print(f"{counts['summary']}; {counts['as_they_came']} as they came, {counts['repaired']} repaired")
 quality.style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %% [markdown]

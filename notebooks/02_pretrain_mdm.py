@@ -11,6 +11,7 @@
 #   epoch; the same training from a shell: `python -m mmcl pretrain mdm --profile demo`.
 
 # %%
+from mmcl.data.manifest import cohort_manifest
 from mmcl.data.store import Store
 from mmcl.environment import report
 from mmcl.plotting.reconstruction import draw_reconstruction
@@ -46,15 +47,15 @@ show(figure, setting.run.figures / "mdm_training", epochs.reset_index())
 
 # %%
 median = reconstruct("mdm", setting, store)
-figure = draw_reconstruction(
-    median.ecg, median.prediction, median.masked, setting.profile.ecg.sampling_rate, median.correlation, setting.footer
-)
 shown = {
     "leads": "I, II, V2, V5",
     "ecg": median.ecg.astype(float).round(3),
     "prediction": median.prediction.astype(float).round(3),
 }
-show(figure, setting.run.figures / "mdm_reconstruction", shown)
+if cohort_manifest(cohort).shareable:
+    rate = setting.profile.ecg.sampling_rate
+    figure = draw_reconstruction(median.ecg, median.prediction, median.masked, rate, median.correlation, setting.footer)
+    show(figure, setting.run.figures / "mdm_reconstruction", shown)
 
 # %% [markdown]
 # ## Frozen features

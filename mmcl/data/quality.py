@@ -15,7 +15,6 @@ REPAIRED = {
     "nan": "samples that are no number, set to 0",
     "long": "first 10 s used",
     "short": "continued to 10 s",
-    "es": "end-systole found in the image",
     "halfway": "halfway frame is the mean of end-diastole and end-systole",
     "centre": "no moving heart found, published crop used",
     "spacing": "pixels resampled to 1.8 mm",
@@ -27,6 +26,7 @@ REPAIRED = {
 """Flags of what was mended, by kind, with what was done."""
 
 NOTED = {
+    "es": "end-systole found in the image",
     "flat": "lead without a signal, kept",
     "clipped": "lead at the limit of its amplifier, kept",
     "noisy": "lead with white noise above 0.1 mV, kept",
@@ -40,15 +40,12 @@ NOTED = {
 
 
 def count_flags(subjects: Path) -> dict[str, object]:
-    """Counts from the flags in a `subjects.csv`: "flags" by kind, "repaired" rows, and "clean" rows without a flag."""
+    """Counts from the flags of a `subjects.csv`: "flags" by kind, rows "repaired", and rows used "as_they_came"."""
     flags = pd.read_csv(subjects, usecols=["flags"], dtype=str, keep_default_na=False)["flags"]
     kinds = [{flag.partition(":")[0] for flag in row.split(";") if flag} for row in flags]
     counts = Counter(kind for row in kinds for kind in row)
-    return {
-        "flags": dict(sorted(counts.items())),
-        "repaired": sum(bool(row & set(REPAIRED)) for row in kinds),
-        "clean": sum(not row for row in kinds),
-    }
+    repaired = sum(bool(row & set(REPAIRED)) for row in kinds)
+    return {"flags": dict(sorted(counts.items())), "repaired": repaired, "as_they_came": len(kinds) - repaired}
 
 
 def quality_table(store: Store) -> pd.DataFrame:

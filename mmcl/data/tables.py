@@ -50,8 +50,8 @@ def read_table(
     Tabs or commas separate the cells, whichever the header has. `fields` keeps only these fields or columns, which a
     table of thousands of columns needs, and `subjects` only these subjects, which one of half a million rows needs.
     `key` names the column of subjects where it is none of the usual; `rename` gives the names by which they are known
-    here, in errors too. A subject on two equal rows counts once. Raises ValueError naming the file, and the subject where two
-    rows of it differ.
+    here, in errors too. A subject on two equal rows counts once. Raises ValueError naming the file, and the subject
+    where two rows of it differ.
     """
     path = Path(path)
     if not path.is_file():
