@@ -43,8 +43,9 @@ SAMPLES = RAW_SAMPLING_RATE * RECORD_SECONDS
 MILLIVOLTS = {
     **{"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3},
     **{"millivolt": 1.0, "microvolt": 1e-3, "nanovolt": 1e-6, "volt": 1e3},
+    **{"millivolts": 1.0, "microvolts": 1e-3, "nanovolts": 1e-6, "volts": 1e3},
 }
-"""Millivolt per unit, by the unit's name in lower case and singular; the two micro signs are different characters.
+"""Millivolt per unit, by the unit's name in lower case; the two micro signs are different characters.
 
 Counts (`mV/LSB`, `adu`) are no unit: what a count stands for is the reader's to know.
 """
@@ -193,7 +194,7 @@ def _leads_in_millivolt(recording: Recording) -> dict[str, np.ndarray]:
             continue  # a rhythm strip, respiration, vectorcardiogram: not of the twelve
         if lead in leads:
             raise _unusable(recording, "lead twice", name, "each lead once")
-        factor = MILLIVOLTS.get(str(unit).strip().lower().removesuffix("s"))
+        factor = MILLIVOLTS.get(str(unit).strip().lower())
         if factor is None:
             raise _unusable(recording, "unknown unit", f"{unit} in {name}", ", ".join(MILLIVOLTS))
         leads[lead] = values.astype(np.float64) * (-factor if _INVERTED.match(str(name)) else factor)
