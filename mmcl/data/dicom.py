@@ -24,15 +24,17 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmcl.data.archive import Archive, open_archive
 from mmcl.data.cmr_preprocessing import Cine
+from mmcl.data.dicom_header import LAST_WANTED, WANTED, scan_header
 from mmcl.data.nifti import load_labels
 from mmcl.data.orientation import APEX, AS_STORED, normal, turn, way_to_turn
 from mmcl.data.quarantine import Unusable, reject
@@ -40,15 +42,14 @@ from mmcl.data.quarantine import Unusable, reject
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-HEADER_BYTES = 2**16
-"""Of each file; what is wanted ends before the private groups and pixels, within the first 10 kB."""
+FIRST_BYTES, HEADER_BYTES = 2**14, 2**16
+"""Of each file; what is wanted ends before the private groups and pixels, within the first 10 kB, seldom later."""
 
 MOST_PIXELS_A_SIDE = 1_024
 MOST_PIXELS = 2**25
 """Of all frames of one slice; 50 frames of 210 x 208 have a fifteenth of it."""
 
 _SERIES = re.compile(r"CINE_segmented_SAX(_b(?P<number>\d{1,3}))?", re.IGNORECASE)
-_LAST_WANTED = 0x00281055
 _SAME_PLACE = 3.0
 """Millimetres between planes below which they are one slice; the protocol's lie 10 mm apart."""
 
@@ -58,11 +59,8 @@ _UPRIGHT = 0.985
 _DAMAGED = Exception
 """What pydicom raises for files that are none, or damaged: of every kind, some derived from Exception alone."""
 
-_WANTED = (
-    *("SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesTime", "TriggerTime", "InstanceNumber"),
-    *("CardiacNumberOfImages", "ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"),
-    *("Rows", "Columns", "NumberOfFrames", "PixelSpacing"),
-)
+Header = Mapping[str, Any]
+"""Elements of a header by keyword: a data set of pydicom's, or what `scan_header` finds."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,7 @@ def list_slices(path: Path, subject: str) -> tuple[list[Slice], tuple[str, ...]]
 def _list_slices(archive: Archive, path: Path, subject: str) -> tuple[list[Slice], tuple[str, ...]]:
     frames, others = [], Counter()
     for name in archive.names:
-        header = archive.read(name, HEADER_BYTES)
-        dataset = None if header is None else _parse_header(header)
+        dataset = _read_header(archive, name)
         description = "" if dataset is None else _text(dataset, "SeriesDescription")
         match = _SERIES.fullmatch(description)
         if match is None:
@@ -169,6 +166,18 @@ def _list_slices(archive: Archive, path: Path, subject: str) -> tuple[list[Slice
     return slices, (*(f"{kind}:{count}" for kind, count in flags.items() if count), *notes)
 
 
+def _read_header(archive: Archive, name: str) -> Header | None:
+    """Elements of one member's header; None for no DICOM."""
+    head = archive.read(name, FIRST_BYTES)
+    if head is None:
+        return None
+    found = scan_header(head)
+    if found is not None:
+        return found
+    head = head if len(head) < FIRST_BYTES else archive.read(name, HEADER_BYTES)
+    return None if head is None else _parse_header(head)
+
+
 def _parse_header(data: bytes) -> Dataset | None:
     """Elements up to the pixels' description from the head of a file, with or without a preamble; None for no DICOM."""
     from pydicom.filereader import read_partial
@@ -181,15 +190,15 @@ def _parse_header(data: bytes) -> Dataset | None:
     try:
         return read_partial(
             BytesIO(data),
-            stop_when=lambda tag, vr, length: tag > _LAST_WANTED,
+            stop_when=lambda tag, vr, length: tag > LAST_WANTED,
             force=True,
-            specific_tags=[Tag(name) for name in _WANTED],
+            specific_tags=[Tag(name) for name in WANTED.values()],
         )
     except _DAMAGED:
         return None
 
 
-def _frame(member: str, number: str | None, dataset: Dataset, path: Path, subject: str) -> Frame | None:
+def _frame(member: str, number: str | None, dataset: Header, path: Path, subject: str) -> Frame | None:
     """One file's header; None where it lacks what no image can do without. `Unusable` for an absurd size."""
     size = [_numbers(dataset, name, 1) for name in ("Rows", "Columns")]
     spacing = _numbers(dataset, "PixelSpacing", 2)
@@ -370,19 +379,19 @@ def _read_labels(path: Path, subject: str, shape: tuple[int, ...]) -> np.ndarray
     return labels[len(labels) // 2]
 
 
-def _text(dataset: Dataset, name: str) -> str:
+def _text(dataset: Header, name: str) -> str:
     try:
         return str(dataset.get(name) or "").strip()
     except _DAMAGED:
         return ""
 
 
-def _number(dataset: Dataset, name: str) -> float | None:
+def _number(dataset: Header, name: str) -> float | None:
     values = _numbers(dataset, name, 1)
     return None if values is None else values[0]
 
 
-def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
+def _numbers(dataset: Header, name: str, count: int) -> tuple[float, ...] | None:
     """Finite numbers of an element, None where it is absent or holds anything else."""
     try:
         value = dataset.get(name)
