@@ -1,8 +1,8 @@
 """CMR preprocessing of the published method: three frames of the middle slice, cropped to the heart (method section 4).
 
 Images are arrays (slices, frames, rows, columns), each seen as on the scanner. Where a file tells how the patient lay,
-its reader has seen to that (`orientation:turned`, `mmcl.data.orientation`); else rows are the second axis (y) of a NIfTI
-volume, columns the first (x). The published crop, rows 44-122 and columns 68-146, is meant in this view.
+its reader has seen to that (flag `orientation:turned`, `mmcl.data.orientation`); else rows are the second axis (y) of a
+NIfTI volume, columns the first (x). The published crop, rows 44-122 and columns 68-146, is meant in this view.
 
 Rules, some leaving a flag in the cohort's table:
 

@@ -1,5 +1,6 @@
-"""Readers of raw files: an ECG becomes a `Recording`, a short-axis study a `Cine`. Nothing is corrected here, but images
-are turned to one view where their file says how they lie.
+"""Readers of raw files: an ECG becomes a `Recording`, a short-axis study a `Cine`.
+
+Nothing is corrected here, but images are turned to one view where their file says how they lie.
 
 Files are not trusted: whatever is wrong with one ends in `Unusable`, which names it.
 """
