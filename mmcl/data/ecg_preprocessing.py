@@ -7,8 +7,8 @@ sum_i w_i (y_i - z_i)^2 + lambda sum_i (second difference of z)_i^2, where point
 below 1 - p, so that it passes under the peaks. Each reweighting solves a symmetric positive definite system with five
 diagonals. The usual general sparse solver manages 4-5 records a second; the LDL^T recursion below, with leads and
 records innermost so that they fill the vector units, more than a thousand on one core. It is compiled by numba; where
-that is not installed, LAPACK's solver of banded systems answers. It is some 20 times slower, and its baselines differ by
-2e-9 of the largest value, less than the 7e-9 by which the rounding of the system's own numbers moves both.
+that is not installed, LAPACK's solver of banded systems answers. It is some 20 times slower, and its baselines differ
+by 2e-9 of the largest value, less than the 7e-9 by which the rounding of the system's own numbers moves both.
 """
 
 from __future__ import annotations
