@@ -7,6 +7,7 @@ ACDC (Bernard et al. 2018, IEEE Transactions on Medical Imaging 37:2514): `patie
 | flag | rule |
 |---|---|
 | `labels:ed+es` | only these two frames are labelled, so that halfway has no labels |
+| `orientation:turned` | the file says how the patient lay (`mmcl.data.nifti`); ACDC's own do not |
 | `halfway:mean` | the cine is absent, and halfway is the mean of the two volumes (`mmcl.data.cmr_preprocessing`) |
 """
 

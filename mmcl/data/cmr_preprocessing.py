@@ -1,13 +1,15 @@
 """CMR preprocessing of the published method: three frames of the middle slice, cropped to the heart (method section 4).
 
-Images are arrays (slices, frames, rows, columns), each seen as on the scanner: rows are the second axis (y) of a NIfTI
-volume, columns the first (x). The published crop, rows 44-122 and columns 68-146, is meant in this view.
+Images are arrays (slices, frames, rows, columns), each seen as on the scanner. Where a file tells how the patient lay,
+its reader has seen to that (flag `orientation:turned`, `mmcl.data.orientation`); else rows are the second axis (y) of a
+NIfTI volume, columns the first (x). The published crop, rows 44-122 and columns 68-146, is meant in this view.
 
 Rules, some leaving a flag in the cohort's table:
 
 | flag | rule |
 |---|---|
-| | end-diastole is frame 0; halfway is frame ES // 2 |
+| | end-diastole is frame 0, to which a table or `Info.cfg` may have turned the cine; halfway is frame ES // 2 |
+| | end-systole is the frame that a table names, else the study itself, else that of the smallest cavity in the labels |
 | `es:image` | without labels or table, end-systole is the frame that differs most from end-diastole around the heart |
 | `halfway:mean` | where no frame lies between, as in ED/ES volumes, halfway is their mean and has no labels |
 | `centre:fixed` | no moving region was found, so the crop is the published one |

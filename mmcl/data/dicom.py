@@ -24,54 +24,43 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmcl.data.archive import Archive, open_archive
 from mmcl.data.cmr_preprocessing import Cine
+from mmcl.data.dicom_header import LAST_WANTED, WANTED, scan_header
+from mmcl.data.nifti import load_labels
+from mmcl.data.orientation import APEX, AS_STORED, normal, turn, way_to_turn
 from mmcl.data.quarantine import Unusable, reject
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-HEADER_BYTES = 2**16
-"""Of each file; what is wanted ends before the private groups and pixels, within the first 10 kB."""
+FIRST_BYTES, HEADER_BYTES = 2**14, 2**16
+"""Of each file; what is wanted ends before the private groups and pixels, within the first 10 kB, seldom later."""
 
 MOST_PIXELS_A_SIDE = 1_024
 MOST_PIXELS = 2**25
 """Of all frames of one slice; 50 frames of 210 x 208 have a fifteenth of it."""
 
 _SERIES = re.compile(r"CINE_segmented_SAX(_b(?P<number>\d{1,3}))?", re.IGNORECASE)
-_LAST_WANTED = 0x00281055
 _SAME_PLACE = 3.0
 """Millimetres between planes below which they are one slice; the protocol's lie 10 mm apart."""
 
 _UPRIGHT = 0.985
 """Cosine of 10 degrees between the normals of two acquisitions."""
 
-_APEX = np.array([0.7, -0.55, -0.45])
-"""From base to apex in patient axes (left, posterior, superior): left, forwards and down."""
-
-_RIGHT, _DOWN = np.array([0.6, 0.8, 0.0]), np.array([-0.36, 0.27, -0.89])
-"""Where a short-axis image shows the lateral and the inferior wall; image columns and rows run to these sides."""
-
-_CLEARLY = 0.9
-"""Another of the eight ways to lay an image counts only where it agrees better by this much (of at most 4): planes
-turned by less than 60 degrees or so stay as they come."""
-
 _DAMAGED = Exception
 """What pydicom raises for files that are none, or damaged: of every kind, some derived from Exception alone."""
 
-_WANTED = (
-    *("SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesTime", "TriggerTime", "InstanceNumber"),
-    *("CardiacNumberOfImages", "ImagePositionPatient", "ImageOrientationPatient", "SliceLocation"),
-    *("Rows", "Columns", "NumberOfFrames", "PixelSpacing"),
-)
+Header = Mapping[str, Any]
+"""Elements of a header by keyword: a data set of pydicom's, or what `scan_header` finds."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +112,11 @@ def read_dicom_zip(path: Path, subject: str, segmentation: Path | None = None) -
     if segmentation is not None:
         labels = _read_labels(segmentation, subject, (len(slices), *movie.shape))
     images, spacing = movie, chosen.frames[0].spacing
-    turn = _way_to_turn(chosen.frames[0].orientation)
-    if turn != (False, False, False):
-        images = _turn(images, *turn)
-        labels = None if labels is None else _turn(labels, *turn)
-        spacing = spacing[::-1] if turn[0] else spacing
+    way = way_to_turn(chosen.frames[0].orientation)
+    if way != AS_STORED:
+        images = turn(images, *way)
+        labels = None if labels is None else turn(labels, *way)
+        spacing = spacing[::-1] if way[0] else spacing
         flags += ("orientation:turned",)
     labels = None if labels is None else labels[None]
     return Cine(images[None], labels, spacing, subject, str(path), slices=len(slices), flags=flags)
@@ -143,8 +132,7 @@ def list_slices(path: Path, subject: str) -> tuple[list[Slice], tuple[str, ...]]
 def _list_slices(archive: Archive, path: Path, subject: str) -> tuple[list[Slice], tuple[str, ...]]:
     frames, others = [], Counter()
     for name in archive.names:
-        header = archive.read(name, HEADER_BYTES)
-        dataset = None if header is None else _parse_header(header)
+        dataset = _read_header(archive, name)
         description = "" if dataset is None else _text(dataset, "SeriesDescription")
         match = _SERIES.fullmatch(description)
         if match is None:
@@ -178,6 +166,18 @@ def _list_slices(archive: Archive, path: Path, subject: str) -> tuple[list[Slice
     return slices, (*(f"{kind}:{count}" for kind, count in flags.items() if count), *notes)
 
 
+def _read_header(archive: Archive, name: str) -> Header | None:
+    """Elements of one member's header; None for no DICOM."""
+    head = archive.read(name, FIRST_BYTES)
+    if head is None:
+        return None
+    found = scan_header(head)
+    if found is not None:
+        return found
+    head = head if len(head) < FIRST_BYTES else archive.read(name, HEADER_BYTES)
+    return None if head is None else _parse_header(head)
+
+
 def _parse_header(data: bytes) -> Dataset | None:
     """Elements up to the pixels' description from the head of a file, with or without a preamble; None for no DICOM."""
     from pydicom.filereader import read_partial
@@ -190,15 +190,15 @@ def _parse_header(data: bytes) -> Dataset | None:
     try:
         return read_partial(
             BytesIO(data),
-            stop_when=lambda tag, vr, length: tag > _LAST_WANTED,
+            stop_when=lambda tag, vr, length: tag > LAST_WANTED,
             force=True,
-            specific_tags=[Tag(name) for name in _WANTED],
+            specific_tags=[Tag(name) for name in WANTED.values()],
         )
     except _DAMAGED:
         return None
 
 
-def _frame(member: str, number: str | None, dataset: Dataset, path: Path, subject: str) -> Frame | None:
+def _frame(member: str, number: str | None, dataset: Header, path: Path, subject: str) -> Frame | None:
     """One file's header; None where it lacks what no image can do without. `Unusable` for an absurd size."""
     size = [_numbers(dataset, name, 1) for name in ("Rows", "Columns")]
     spacing = _numbers(dataset, "PixelSpacing", 2)
@@ -220,7 +220,7 @@ def _frame(member: str, number: str | None, dataset: Dataset, path: Path, subjec
         instance=_number(dataset, "InstanceNumber"),
         announced=int(announced) if announced and 0 < announced < 1_000 else None,
         corner=_numbers(dataset, "ImagePositionPatient", 3),
-        orientation=None if orientation is None or _normal(orientation) is None else orientation,
+        orientation=None if orientation is None or normal(orientation) is None else orientation,
         location=_number(dataset, "SliceLocation"),
         matrix=matrix,
         spacing=spacing,
@@ -232,8 +232,8 @@ def _level(frames: list[Frame]) -> tuple[list[Frame], int]:
     oriented = [frame.orientation for frame in frames if frame.orientation]
     if not oriented:
         return frames, 0
-    common = _normal(Counter(oriented).most_common(1)[0][0])
-    tilted = [f for f in frames if f.orientation and abs(_normal(f.orientation) @ common) < _UPRIGHT]
+    common = normal(Counter(oriented).most_common(1)[0][0])
+    tilted = [f for f in frames if f.orientation and abs(normal(f.orientation) @ common) < _UPRIGHT]
     names = {frame.member for frame in tilted}
     return [frame for frame in frames if frame.member not in names], len({frame.series for frame in tilted})
 
@@ -241,9 +241,9 @@ def _level(frames: list[Frame]) -> tuple[list[Frame], int]:
 def _places(frames: list[Frame]) -> tuple[list[Frame], list[float], bool]:
     """The frames that can be placed, where each lies in mm, and whether only the names of their series tell."""
     oriented = [frame.orientation for frame in frames if frame.orientation]
-    normal = _normal(Counter(oriented).most_common(1)[0][0]) if oriented else None
+    across = normal(Counter(oriented).most_common(1)[0][0]) if oriented else None
     rules = (
-        lambda frame: None if normal is None or frame.corner is None else float(normal @ frame.corner),
+        lambda frame: None if across is None or frame.corner is None else float(across @ frame.corner),
         lambda frame: frame.location,
         lambda frame: None if frame.number is None else 10.0 * frame.number,
     )
@@ -303,9 +303,9 @@ def _apex_first(slices: list[Slice]) -> bool:
         return bool((named - named.mean()) @ (place[known] - place[known].mean()) < 0)
     first, last = slices[0].frames[0], slices[-1].frames[0]
     if first.corner and last.corner and first.orientation:
-        normal = _normal(first.orientation)
-        along = normal if normal @ (np.array(last.corner) - first.corner) >= 0 else -normal
-        return bool(along @ _APEX < 0)
+        across = normal(first.orientation)
+        along = across if across @ (np.array(last.corner) - first.corner) >= 0 else -across
+        return bool(along @ APEX < 0)
     # Without any geometry: slices are taken from base to apex.
     return (first.order, first.instance or 0.0) > (last.order, last.instance or 0.0)
 
@@ -373,57 +373,25 @@ def _scale(dataset: Dataset, name: str, default: float) -> float:
 
 def _read_labels(path: Path, subject: str, shape: tuple[int, ...]) -> np.ndarray:
     """Labels (frames, rows, columns) of the middle slice."""
-    from mmcl.data.readers import _load_nifti
-
-    labels = _load_nifti(path, subject, dimensions=4)[0].transpose(2, 3, 1, 0)
+    labels = load_labels(path, subject, dimensions=4).stored()
     if labels.shape != shape:
         raise reject(path, subject, "labels of another shape", labels.shape, f"{shape} as the images")
     return labels[len(labels) // 2]
 
 
-def _way_to_turn(orientation: tuple[float, ...] | None) -> tuple[bool, bool, bool]:
-    """Whether to exchange rows and columns, then to reverse the rows, then the columns."""
-    best = as_stored = (False, False, False)
-    if orientation is None:
-        return as_stored
-    right, down = np.array(orientation[:3]), np.array(orientation[3:])
-
-    def agreement(swap: bool, upside: bool, mirror: bool) -> float:
-        across, along = (down, right) if swap else (right, down)
-        return (-1 if mirror else 1) * (across @ _RIGHT) + (-1 if upside else 1) * (along @ _DOWN)
-
-    ways = [(swap, upside, mirror) for swap in (False, True) for upside in (False, True) for mirror in (False, True)]
-    best = max(ways, key=lambda way: agreement(*way))
-    return best if agreement(*best) - agreement(*as_stored) > _CLEARLY else as_stored
-
-
-def _turn(images: np.ndarray, swap: bool, upside: bool, mirror: bool) -> np.ndarray:
-    images = images.swapaxes(-1, -2) if swap else images
-    return images[..., :: -1 if upside else 1, :: -1 if mirror else 1]
-
-
-def _normal(orientation: Iterable[float]) -> np.ndarray | None:
-    """Unit vector across the image, None where rows and columns are no directions at right angles."""
-    row, column = np.array(tuple(orientation)).reshape(2, 3)
-    if abs(row @ row - 1) > 0.02 or abs(column @ column - 1) > 0.02 or abs(row @ column) > 0.02:
-        return None
-    normal = np.cross(row, column)
-    return normal / np.linalg.norm(normal)
-
-
-def _text(dataset: Dataset, name: str) -> str:
+def _text(dataset: Header, name: str) -> str:
     try:
         return str(dataset.get(name) or "").strip()
     except _DAMAGED:
         return ""
 
 
-def _number(dataset: Dataset, name: str) -> float | None:
+def _number(dataset: Header, name: str) -> float | None:
     values = _numbers(dataset, name, 1)
     return None if values is None else values[0]
 
 
-def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
+def _numbers(dataset: Header, name: str, count: int) -> tuple[float, ...] | None:
     """Finite numbers of an element, None where it is absent or holds anything else."""
     try:
         value = dataset.get(name)

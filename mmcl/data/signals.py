@@ -10,9 +10,14 @@ Rules, each leaving a flag of the form `kind:detail` in the cohort's table:
 | `nan:V3` | some samples are not a number; they become 0 |
 | `clipped:V3` | at its highest or lowest value for 20 ms and longer, as an amplifier at its limit is |
 | `noisy:V3` | white noise of more than 0.1 mV |
+| `swapped:RA-LA` | limb electrodes on the wrong limbs, RA-LA or RA-LL (`mmcl.data.reversal`); kept as it is |
 | `long:30.00s` | only the first 10 s are used |
 | `short:8.20s` | each lead continues with its last value up to 10 s, which the baseline then takes to about 0 |
 | `amplitude:0.02mV` | median peak to peak outside 0.1 to 20 mV: the unit is probably wrong |
+
+A short record is standardised together with what it was continued by, as the models take all 10 s; the recorded part
+so has a variance of up to 10 s over its length. Names of leads are read by `canonical_lead`, units are those of
+`MILLIVOLTS`.
 
 Not used at all: fewer than 6 leads with a signal, more than 10 % of samples not a number, less than 5 s, a sampling
 rate or unit that is unknown, one lead twice.
@@ -31,11 +36,19 @@ from scipy.signal import resample_poly
 
 from mmcl.config import LEADS, RAW_SAMPLING_RATE, RECORD_SECONDS
 from mmcl.data.quarantine import Unusable, reject
+from mmcl.data.reversal import limb_reversal
 
 SAMPLES = RAW_SAMPLING_RATE * RECORD_SECONDS
 
-MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}
-"""Millivolt per unit, by the unit's name in lower case; the two micro signs are different characters."""
+MILLIVOLTS = {
+    **{"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3},
+    **{"millivolt": 1.0, "microvolt": 1e-3, "nanovolt": 1e-6, "volt": 1e3},
+    **{"millivolts": 1.0, "microvolts": 1e-3, "nanovolts": 1e-6, "volts": 1e3},
+}
+"""Millivolt per unit, by the unit's name in lower case; the two micro signs are different characters.
+
+Counts (`mV/LSB`, `adu`) are no unit: what a count stands for is the reader's to know.
+"""
 
 SAMPLING_RATES = (50.0, 20_000.0)
 """Hz; an ECG with a rate outside is mislabelled."""
@@ -59,7 +72,10 @@ CLIPPED_SECONDS = 0.02
 PLAUSIBLE = (0.1, 20.0)
 """Millivolt, median peak to peak of the leads."""
 
-_CANONICAL = {name.lower(): name for name in LEADS}
+_CANONICAL = {name.lower(): name for name in LEADS} | dict(
+    di="I", dii="II", diii="III", d1="I", d2="II", d3="III", lead1="I", lead2="II", lead3="III"
+)  # fmt: skip
+_INVERTED = re.compile(r"\s*[-\u2212]|.*neg$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,8 @@ def harmonise(recording: Recording, needed: Sequence[str] | None = None) -> Elec
 
     signal = _resample(signal, rate)
     flags += [f"noisy:{name}" for name, lead in zip(LEADS, signal, strict=True) if noise(lead) > NOISY]
+    if (swapped := limb_reversal(signal, RAW_SAMPLING_RATE, ~np.array(silent))) is not None:
+        flags.append(f"swapped:{swapped}")
     typical = float(np.median(np.ptp(signal, axis=1)[~np.array(silent)]))
     if not PLAUSIBLE[0] <= typical <= PLAUSIBLE[1]:
         flags.append(f"amplitude:{typical:.2g}mV")
@@ -135,9 +153,17 @@ def harmonise(recording: Recording, needed: Sequence[str] | None = None) -> Elec
 
 
 def canonical_lead(name: str) -> str | None:
-    """`name` in the project's spelling (`avr`, `Lead II` and `MDC_ECG_LEAD_V1` are known), None for another signal."""
-    text = re.sub(r"[^a-z0-9]", "", name.lower())
-    return _CANONICAL.get(re.sub(r"^(mdc)?(ecg)?(lead)?", "", text))
+    """`name` in the project's spelling, None for another signal.
+
+    Case, spaces and punctuation do not matter, nor do the words MDC, ECG, EKG and lead before the name: `avr`,
+    `Lead II`, `lead_v1`, `ECG_V1`, `MDC_ECG_LEAD_AVR`. I, II and III may be DI to DIII, D1 to D3 or `lead 1` to
+    `lead 3`. The inverted lead of Cabrera, `-aVR` or `aVRneg`, is aVR: `harmonise` turns its sign. VR, which is two
+    thirds of aVR, C1, which is an electrode, V3R and V7 are none of the twelve.
+    """
+    text = re.sub(r"[^a-z0-9]", "", str(name).lower())
+    text = re.sub(r"^(mdc)?(ecg|ekg)?", "", text)
+    text = re.sub(r"neg$", "", text)
+    return _CANONICAL.get(text) or _CANONICAL.get(re.sub(r"^lead", "", text))
 
 
 def noise(lead: np.ndarray) -> float:
@@ -171,7 +197,7 @@ def _leads_in_millivolt(recording: Recording) -> dict[str, np.ndarray]:
         factor = MILLIVOLTS.get(str(unit).strip().lower())
         if factor is None:
             raise _unusable(recording, "unknown unit", f"{unit} in {name}", ", ".join(MILLIVOLTS))
-        leads[lead] = values.astype(np.float64) * factor
+        leads[lead] = values.astype(np.float64) * (-factor if _INVERTED.match(str(name)) else factor)
     return leads
 
 

@@ -6,6 +6,8 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mmcl.config import preset
 from mmcl.data.acdc import GROUPS, Patient, begin_at_ed, read_acdc, read_info, read_patient
@@ -193,3 +195,22 @@ def test_real_volumes_in_a_patient_folder(shared, tmp_path):
     assert cine.images.shape == (10, 2, 192, 192) and cine.spacing == (1.0, 1.0)
     heart = preprocess_cine(cine, 78, True)
     assert heart.flags == ("spacing:1.00mm", "halfway:mean") and heart.images.std() > 20
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary(max_size=80)
+    | st.lists(
+        st.sampled_from(["ED", "ES", ":", " ", "\n", "1", "12", "0", "-1", "999", "1e3", "\u0663", "nan", "ED: 1\n"]),
+        max_size=20,
+    ).map(lambda words: "".join(words).encode())
+)
+def test_any_info_ends_in_two_frames_or_a_reason(tmp_path, content):
+    path = tmp_path / "Info.cfg"
+    path.write_bytes(content)
+    try:
+        ed, es = read_info(path, "s")
+    except Unusable as unusable:
+        assert unusable.rejection.reason and unusable.rejection.file == str(path)
+    else:
+        assert 0 < ed < 1_000_000 and 0 < es < 1_000_000 and ed != es

@@ -3,12 +3,15 @@
 import dataclasses
 import io
 import pickle
+import resource
 import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mmcl.config import LEADS, preset
 from mmcl.data.arrays import count_rows, read_array
@@ -213,3 +216,23 @@ readers: {{ecg: array}}
             load_manifest(path)
     else:
         assert load_manifest(path).readers.ecg == "array"
+
+
+@settings(max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_bytes_end_in_a_recording_or_a_reason(tmp_path, data):
+    """Bytes changed where formats say what follows: the head of a file, and a zip's directory at its end."""
+    suffix = data.draw(st.sampled_from([".npy", ".npz", ".pt"]))
+    content = bytearray(save(tmp_path / f"a{suffix}", COHORT[:1]).read_bytes())
+    for place, value in data.draw(st.lists(st.tuples(st.integers(-700, 700), st.binary(min_size=1, max_size=6)))):
+        content[place % len(content) : place % len(content) + len(value)] = value
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        found = read_array(path, 0, "s")
+    except Unusable as unusable:
+        assert unusable.rejection.reason
+    else:
+        assert found.signal.shape == (12, 5000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 << 10

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pydicom.uid import JPEGBaseline8Bit
 
 from mmcl.config import CohortConfig, preset
-from mmcl.data import archive
+from mmcl.data import archive, dicom
 from mmcl.data.cmr_preprocessing import Cine, preprocess_cine
 from mmcl.data.dicom import list_slices, read_dicom_zip
+from mmcl.data.dicom_header import scan_header
 from mmcl.data.manifest import Files, LabelRule, Readers, cohort_manifest
 from mmcl.data.pipeline import preprocess_cohort
 from mmcl.data.quarantine import Unusable
@@ -339,3 +340,44 @@ def test_files_as_uk_biobank_gives_them_end_in_the_same_store(tmp_path):
     np.testing.assert_array_equal(one.cmr, two.cmr)
     for name in ("CAD", "LVEDV", "age", "visit"):
         assert one.subjects[name].equals(two.subjects[name]), name
+
+
+@pytest.mark.parametrize(
+    "oddities", [{}, {"repeated": (4,), "inline": True}, {"mixed": True, "turned": True}, {"bare": True}]
+)
+def test_headers_are_read_as_pydicom_reads_them(tmp_path, oddities, monkeypatch):
+    path = write(tmp_path, **oddities)
+    scanned, asked = list_slices(path, "s"), []
+    monkeypatch.setattr(dicom, "scan_header", lambda data: asked.append(data))
+    assert list_slices(path, "s") == scanned and asked
+    if not oddities:
+        assert scan_header(asked[0])["Rows"] == 40
+
+
+def test_headers_of_other_encodings_are_left_to_pydicom(tmp_path):
+    with zipfile.ZipFile(write(tmp_path)) as file:
+        data = file.read(file.namelist()[0])
+    assert scan_header(data)["SeriesDescription"] == "CINE_segmented_SAX_b1"
+    assert scan_header(data)["ImagePositionPatient"][2] == str(
+        pydicom.dcmread(io.BytesIO(data)).ImagePositionPatient[2]
+    )
+    for syntax in (b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2\0\0"):
+        assert scan_header(data.replace(b"1.2.840.10008.1.2.1", syntax)) is None
+    assert scan_header(data[:200]) is scan_header(data[128:]) is scan_header(b"") is None
+    assert scan_header(data.replace(b"LO\x16\0CINE", b"LO\xff\xffCINE")) is None, "longer than the file"
+    assert scan_header(data.replace(b"CINE_", b"CIN\xc9_")) is None, "text in another character set"
+
+    def implicit(dataset):
+        buffer = io.BytesIO()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        pydicom.dcmwrite(buffer, dataset, implicit_vr=True, little_endian=True)
+        return buffer.getvalue()
+
+    np.testing.assert_array_equal(read_dicom_zip(edit(write(tmp_path), implicit), "s").images[0], MIDDLE)
+
+
+def test_long_private_elements_before_what_is_wanted(tmp_path):
+    def add(dataset):
+        dataset.private_block(0x0019, "SOMEBODY", create=True).add_new(1, "OB", bytes(30_000))
+
+    np.testing.assert_array_equal(read_dicom_zip(edit(write(tmp_path), add), "s").images[0], MIDDLE)

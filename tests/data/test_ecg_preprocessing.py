@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -6,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import spsolve
 
 from mmcl.config import LEAD_GROUPS
+from mmcl.data import ecg_preprocessing
 from mmcl.data.ecg_preprocessing import baseline, clip_amplitude, preprocess_ecg, reduce_sampling_rate, standardise
 
 
@@ -134,3 +138,31 @@ def test_wrong_shapes():
     with pytest.raises(ValueError, match="at least 3 samples"):
         baseline(np.zeros((1, 12, 2)))
     assert standardise(np.ones((1, 12, 10))).shape == (1, 12, 10)
+
+
+def test_without_numba_the_banded_solver_answers(monkeypatch, caplog):
+    signal = wander(2, 5000)
+    fast = baseline(signal), preprocess_ecg(signal)
+    monkeypatch.setattr(ecg_preprocessing, "numba", None)
+    ecg_preprocessing._say_slow.cache_clear()
+    slow = baseline(signal), preprocess_ecg(signal, threads=2)
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "said once"
+    assert not np.array_equal(fast[0], slow[0]), "another solver answered"
+    assert np.abs(fast[0] - slow[0]).max() < 1e-8 * np.abs(fast[0]).max()
+    np.testing.assert_allclose(slow[1], fast[1], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(slow[0][1, 7], classic_baseline(signal[1, 7]), atol=1e-7)
+
+
+def test_without_numba_the_package_imports():
+    program = """
+import sys
+sys.modules["numba"] = None  # as if it were not installed
+import numpy as np
+import mmcl.data.ecg_preprocessing
+signal = np.random.default_rng(0).normal(size=(12, 1000)).cumsum(axis=1) * 0.01
+result = mmcl.data.ecg_preprocessing.preprocess_ecg(signal[None])
+print(result.shape, float(result.std()) > 0.5, sys.modules["numba"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(1, 12, 1000) True None"
+    assert done.stderr.count("numba is not installed") == 1

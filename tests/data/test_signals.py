@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmcl.config import LEADS
+from mmcl.data.ecg_preprocessing import preprocess_ecg
 from mmcl.data.quarantine import Unusable
 from mmcl.data.signals import Recording, canonical_lead, harmonise, noise
 
@@ -128,6 +129,14 @@ def test_names():
     assert [canonical_lead(name) for name in ("avr", "MDC_ECG_LEAD_V1", "Lead II", "aVF ", "i")] == [
         "aVR", "V1", "II", "aVF", "I",
     ]  # fmt: skip
+    assert [canonical_lead(name) for name in ("lead_v1", "ECG_V1", "MDC_ECG_LEAD_AVR", "AVR ", "EKG aVL", "-aVR")] == [
+        "V1", "V1", "aVR", "aVR", "aVL", "aVR",
+    ]  # fmt: skip
+    assert [canonical_lead(name) for name in ("DI", "D2", "Lead 3", "lead1", "MDC_ECG_LEAD_III", "aVRneg")] == [
+        "I", "II", "III", "I", "III", "aVR",
+    ]  # fmt: skip
+    for name in ("VR", "C1", "V3R", "1", "ECG 1", "II+III", "I-aVR", "aV", "MDC", "lead", None, 7):
+        assert canonical_lead(name) is None, name
     assert canonical_lead("V7") is None and canonical_lead("VII") is None and canonical_lead("") is None
 
 
@@ -136,3 +145,57 @@ def test_noise_is_its_standard_deviation():
     assert noise(white) == pytest.approx(0.05, rel=0.1)
     assert noise(beats()[1] + white) == pytest.approx(0.05, rel=0.15)
     assert noise(beats()[1]) < 0.005
+
+
+@pytest.mark.parametrize(
+    "unit, factor",
+    [("mV", 1), ("mv", 1), ("MV", 1), ("uV", 1e3), ("µV", 1e3), ("μV", 1e3), ("nV", 1e6), ("V", 1e-3),
+     ("millivolts", 1), ("Microvolt", 1e3), ("Volts", 1e-3), (" uV ", 1e3)],
+)  # fmt: skip
+def test_units(unit, factor):
+    np.testing.assert_allclose(harmonise(recording(beats() * factor, units=(unit,) * 12)).signal, beats(), atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["", "mV/LSB", "adu", "counts", "s", "vs", "NU", None, 5, "mmHg"])
+def test_units_that_say_nothing(unit):
+    assert reason(recording(units=(unit,) * 12)) == "unknown unit"
+
+
+@pytest.mark.parametrize("name", ["-aVR", "\u2212aVR", "MDC_ECG_LEAD_AVRneg"])
+def test_inverted_leads_are_read_with_their_sign(name):
+    signal = beats()
+    signal[3] *= -1
+    ecg = harmonise(recording(signal, [*LEADS[:3], name, *LEADS[4:]]))
+    np.testing.assert_allclose(ecg.signal, beats(), atol=1e-6)
+    assert reason(recording(np.vstack([beats(), signal[3:4]]), [*LEADS, name])) == "lead twice"
+
+
+def test_short_records_are_standardised_with_what_continues_them():
+    short = preprocess_ecg(harmonise(recording(beats(seconds=5))).signal[None])[0]
+    np.testing.assert_allclose(short[:3].std(), 1, atol=1e-3)
+    assert 1.2 < short[:3, :2500].std() < 1.5, "the square root of 10 s over 5 s"
+    assert np.abs(short[:, 3000:]).max() < 0.5
+
+
+_NUMBERS = st.one_of(st.floats(allow_nan=True), st.integers(-(2**70), 2**70), st.text(max_size=4), st.none())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([*LEADS, "-aVR", "lead 1", "", "x"]), min_size=1, max_size=13),
+    st.sampled_from([0, 1, 3, 900, 2500, 5001]),
+    _NUMBERS | st.sampled_from([50.0, 100.0, 499.9, 500, 20_000]),
+    st.sampled_from(["mV", "uV", "V", "", "?"]),
+    st.sampled_from([0.0, 1.0, -3.0, 1e6, 1e300, np.inf, np.nan]),
+    st.integers(0, 9),
+)
+def test_any_recording_ends_in_an_ecg_or_a_reason(names, samples, rate, unit, size, seed):
+    random = np.random.default_rng(seed)
+    with np.errstate(all="ignore"):
+        signal = random.normal(size=(len(names), samples)) * size
+    try:
+        ecg = harmonise(recording(signal, names, (unit,) * len(names), rate))
+    except Unusable as unusable:
+        assert unusable.rejection.reason
+    else:
+        assert ecg.signal.shape == (12, 5000) and np.isfinite(ecg.signal).all()

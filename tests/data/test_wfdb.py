@@ -1,13 +1,17 @@
 """WFDB records of several segments, and headers that promise what no file holds."""
 
+import resource
+
 import numpy as np
 import pytest
 import wfdb
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mmcl.config import LEADS
 from mmcl.data.quarantine import Unusable
 from mmcl.data.readers import read_wfdb
-from mmcl.data.signals import harmonise
+from mmcl.data.signals import Recording, harmonise
 
 SIGNAL = np.random.default_rng(0).normal(0, 0.05, (12, 5000)).cumsum(axis=1).clip(-5, 5)
 LAYOUT = "lay 12 500 0\n" + "".join(f"~ 0 1000(0)/mV 16 0 0 0 0 {name}\n" for name in LEADS)
@@ -87,3 +91,61 @@ def test_a_segment_may_not_name_files_elsewhere(folder):
     assert reason(path) == "signal file elsewhere"
     header.write_text(header.read_text().replace("../two.dat", "three.dat"))
     assert reason(path) == "missing .dat"
+
+
+def test_formats_that_could_unpack_without_a_bound(folder):
+    header = folder / "one.hea"
+    text = header.read_text()
+    for form in ("508", "516", "524", "16x17", "16x999999999"):
+        header.write_text(text.replace("one.dat 16 ", f"one.dat {form} "))
+        assert reason(header) == "unknown signal format"
+        assert reason(record(folder, "all/2 12 500 5000\none 2000\ntwo 3000\n")) == "unknown signal format"
+    header.write_text(text + "#" * 300_000)
+    assert reason(header) == "unreadable ECG"
+
+
+_WORDS = st.sampled_from(
+    ["one.dat", "two", "~", "16", "212", "16x2", "80", "310", "16+24", "1000(0)/mV", "0/mV", "nan/mV", "-1", "0",
+     "12", "500", "1e9", "inf", "9" * 12, "all/3", "one/2", "#", "I", "V1", "..", "/", "\n", "\0",
+     "one.dat 16 1000(0)/mV 16 0 0 0 0 I\n"]
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_header_ends_in_a_recording_or_a_reason(folder, data):
+    """Words of a good header and its record line exchanged for others, lines left out, and headers of words alone."""
+    write_segment(folder, "one", SIGNAL[:, :2000])
+    path = folder / "one.hea"
+    lines = [line.split(" ") for line in path.read_text().splitlines()]
+    for _ in range(data.draw(st.integers(1, 4))):
+        line = lines[data.draw(st.integers(0, len(lines) - 1))]
+        line[data.draw(st.integers(0, len(line) - 1))] = data.draw(_WORDS | st.text(max_size=6))
+    text = "\n".join(" ".join(line) for line in lines)
+    text = data.draw(st.just(text) | st.lists(_WORDS, max_size=30).map(" ".join) | st.text(max_size=60))
+    path.write_text(text, encoding="utf-8", errors="replace")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        found = read_wfdb(path, "s")
+    except Unusable as unusable:
+        assert unusable.rejection.reason
+    else:
+        assert isinstance(found, Recording) and found.signal.shape[0] == len(found.names) == len(found.units)
+        try:
+            harmonise(found)
+        except Unusable as unusable:
+            assert unusable.rejection.reason
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 << 10
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=4_000))
+def test_any_signal_file_ends_in_a_recording_or_a_reason(folder, content):
+    write_segment(folder, "one", SIGNAL[:, :2000])
+    (folder / "one.dat").write_bytes(content)
+    try:
+        found = read_wfdb(folder / "one.hea", "s")
+    except Unusable as unusable:
+        assert unusable.rejection.reason
+    else:
+        assert found.signal.shape == (12, 2000)
