@@ -62,7 +62,10 @@ class Allowed:
     reason: str
 
 
-ALLOWED = (Allowed("tests/*.py", 1_000_000, 1_000_099, "made-up subjects of tests, counted from one million"),)
+ALLOWED = (
+    Allowed("tests/*.py", 1_000_000, 1_000_099, "made-up subjects of tests, counted from one million"),
+    Allowed("mmcl/data/cinc.yaml", 6_374_002, 6_374_002, "SNOMED CT code of bundle branch block"),
+)
 """Exceptions; each is as narrow as it can be."""
 
 
