@@ -28,7 +28,7 @@ def smoke_run(tmp_path_factory):
     import numpy as np
     import pandas as pd
 
-    from mmcl.data.store import StoreWriter
+    from mmcl.data.store_writer import StoreWriter
     from mmcl.paths import Run
     from mmcl.phenotypes import PHENOTYPES
     from mmcl.profiles import profile

@@ -26,7 +26,7 @@ from mmcl.config import Preset, Profile, fingerprint
 from mmcl.data import checksums
 from mmcl.data.acdc import begin_at_ed, read_acdc
 from mmcl.data.cmr_preprocessing import CANVAS, Cine, preprocess_cine
-from mmcl.data.cohort import Entry, list_cohort, subject_table
+from mmcl.data.cohort import Entry, list_cohort
 from mmcl.data.dicom import read_dicom_zip
 from mmcl.data.ecg_features import measure
 from mmcl.data.ecg_preprocessing import preprocess_ecg, reduce_sampling_rate
@@ -36,7 +36,9 @@ from mmcl.data.quality import count_flags
 from mmcl.data.quarantine import Quarantine, Rejection, Unusable
 from mmcl.data.readers import read_ecg, read_nifti, read_nifti_pair
 from mmcl.data.signals import Recording, harmonise
-from mmcl.data.store import QUARANTINE, SUBJECTS, Store, StoreWriter
+from mmcl.data.store import QUARANTINE, SUBJECTS, Store
+from mmcl.data.store_writer import StoreWriter
+from mmcl.data.subjects import subject_table
 from mmcl.data.workers import in_order
 from mmcl.privacy import guard
 from mmcl.provenance import code_fingerprint, write_text
@@ -128,11 +130,7 @@ def preprocess_cohort(
     names += ["heart"] if manifest.files.segmentation else []
     names += ["frame"] if manifest.files.cmr and settings.frame else []
     entries, read = listing.entries, functools.partial(_read_and_prepare, manifest, raw, settings)
-    provenance = {
-        "manifest": dataclasses.asdict(manifest),
-        "tasks": label_tasks(manifest.labels),
-        **describe(profile, preset, seed),
-    }
+    provenance = describe(manifest, profile, preset, seed)
     return write_store(
         out,
         table,
@@ -181,11 +179,13 @@ def image_side(manifest: Manifest, profile: Profile) -> int:
     return profile.cohort.matrix if manifest.split.rule == "profile" else CANVAS
 
 
-def describe(profile: Profile, preset: Preset, seed: int) -> dict:
-    """Provenance of a store: what its bytes depend on besides the raw data, and no time of day."""
+def describe(manifest: Manifest, profile: Profile, preset: Preset, seed: int) -> dict:
+    """Provenance of a store: what its bytes depend on besides the raw data and the code, and no time of day."""
     choices = (preset.centre_crop, preset.crop_in_evaluation, preset.whole_icd_list)
     return {
         "package": f"mmcl {mmcl.__version__}",
+        "manifest": dataclasses.asdict(manifest),
+        "tasks": label_tasks(manifest.labels),
         "profile": profile.name,
         "preset": preset.name,
         "seed": seed,

@@ -4,7 +4,6 @@ simulation.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import numpy as np
 
 from mmcl.config import LEADS, RAW_SAMPLING_RATE, fingerprint
 from mmcl.data.cmr_preprocessing import Cine
-from mmcl.data.cohort import Entry, Listing, read_participants, subject_table
-from mmcl.data.labels import label_tasks
+from mmcl.data.cohort import Entry, Listing, read_participants
 from mmcl.data.manifest import Manifest, cohort_manifest
 from mmcl.data.pipeline import Prepared, Settings, describe, image_side, prepare, preprocess_cohort, write_store
 from mmcl.data.pseudonyms import Pseudonyms
 from mmcl.data.quarantine import Quarantine, Rejection
 from mmcl.data.signals import Recording
 from mmcl.data.store import Store
+from mmcl.data.subjects import subject_table
 from mmcl.data.withdrawal import remove_withdrawn
 from mmcl.provenance import code_fingerprint, read_json, write_json
 from mmcl.setting import Setting
@@ -50,9 +49,9 @@ def request_store(
     marker = run.folder / "store.made-from.json"
     known = read_json(marker) if marker.exists() else {}
     raw = Path(raw).resolve() if raw else Path(known.get("raw", run.raw))
-    numbers = describe(profile, preset, run.seed)
+    numbers = describe(manifest, profile, preset, run.seed)
     code = code_fingerprint("mmcl.data.request")
-    mark = fingerprint(numbers, dataclasses.asdict(manifest), code, _state(manifest, raw))
+    mark = fingerprint(numbers, code, _state(manifest, raw))
     if known.get("fingerprint") == mark and (run.store / "store.json").exists():
         store = remove_withdrawn(Store.open(run.store), manifest, raw)
         if strict and store.meta["counts"]["quarantined"]:
@@ -89,11 +88,7 @@ def _simulate(setting: Setting, manifest: Manifest, raw: Path) -> Store:
     entries = [Entry(identifier(k), str(manifest.visits[0]), {}) for k in range(profile.cohort.size)]
     listing = Listing(entries, read_participants(manifest, raw, names), Quarantine(), 0, names)
     table = subject_table(manifest, raw, listing, profile.cohort, run.seed, setting.preset.whole_icd_list)
-    provenance = {
-        "manifest": dataclasses.asdict(manifest),
-        "tasks": label_tasks(manifest.labels),
-        **describe(profile, setting.preset, run.seed),
-    }
+    provenance = describe(manifest, profile, setting.preset, run.seed)
     return write_store(
         run.store, table, lambda start: _simulated_rows(setting, settings), list(settings.arrays), settings, provenance
     )

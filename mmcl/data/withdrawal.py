@@ -13,7 +13,8 @@ from mmcl.data.manifest import Manifest
 from mmcl.data.pseudonyms import Pseudonyms
 from mmcl.data.quality import count_flags
 from mmcl.data.quarantine import Quarantine
-from mmcl.data.store import SUBJECTS, Store, StoreWriter
+from mmcl.data.store import SUBJECTS, Store
+from mmcl.data.store_writer import StoreWriter
 
 _log = logging.getLogger(__name__)
 

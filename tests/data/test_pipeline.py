@@ -8,14 +8,14 @@ import pytest
 import wfdb
 
 from mmcl.config import LEADS, CohortConfig, preset
-from mmcl.data import store as store_module
-from mmcl.data.cohort import COLUMNS
+from mmcl.data import store_writer
 from mmcl.data.ecg_features import FEATURES
 from mmcl.data.labels import label_tasks
 from mmcl.data.manifest import Files, LabelRule, Manifest, Readers, SplitRule, Tables, cohort_manifest
 from mmcl.data.pipeline import Settings, image_side, prepare, preprocess_cohort
 from mmcl.data.readers import read_nifti, read_wfdb
 from mmcl.data.store import Store
+from mmcl.data.subjects import COLUMNS
 from mmcl.phenotypes import PHENOTYPES
 from mmcl.profiles import profile
 
@@ -212,7 +212,7 @@ def test_full_disk(whole, tmp_path, monkeypatch):
     def full(self, subjects, rejections=(), **arrays):
         raise self._explained(OSError(errno.ENOSPC, "No space left on device"))
 
-    monkeypatch.setattr(store_module.StoreWriter, "append", full)
+    monkeypatch.setattr(store_writer.StoreWriter, "append", full)
     with pytest.raises(OSError, match="No space left on device: the store .* was not written"):
         run(raw, tmp_path / "store")
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmcl.data.store import Store, StoreWriter
+from mmcl.data.store import Store
+from mmcl.data.store_writer import StoreWriter
 
 SHAPES = {"ecg": (12, 50), "cmr": (3, 8, 8), "heart": (3, 8, 8)}
 

@@ -6,7 +6,8 @@ import torch
 
 from mmcl.config import preset
 from mmcl.data.augmentation import first_crop, tiled_crops
-from mmcl.data.store import Store, StoreWriter
+from mmcl.data.store import Store
+from mmcl.data.store_writer import StoreWriter
 from mmcl.setting import open_setting
 from mmcl.training.features import cmr_features, ecg_encoder, ecg_features, stored_features
 from mmcl.training.pretraining import load_module, pretrain
