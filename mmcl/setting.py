@@ -9,6 +9,7 @@ import torch
 
 from mmcl.config import Preset, Profile, preset
 from mmcl.paths import Run
+from mmcl.privacy import guard
 from mmcl.profiles import profile
 
 
@@ -46,9 +47,16 @@ def open_setting(
     device: str = "auto",
     choices: str = "corrected",
 ) -> Setting:
-    """The run of a profile, cohort, seed, device ("auto", "cpu", "cuda") and preset; ValueError for an unknown name."""
+    """The run of a profile, cohort, seed, device ("auto", "cpu", "cuda") and preset.
+
+    ValueError for an unknown name, and for a restricted cohort whose products would lie where git could track them.
+    """
+    from mmcl.data.manifest import cohort_manifest
+
     numbers, chosen = profile(profile_name), preset(choices)
-    return Setting(Run(profile_name, cohort, seed, chosen.name), numbers, chosen, choose_device(device))
+    run = Run(profile_name, cohort, seed, chosen.name)
+    guard(run.folder, cohort_manifest(cohort).restricted)
+    return Setting(run, numbers, chosen, choose_device(device))
 
 
 def choose_device(name: str) -> torch.device:

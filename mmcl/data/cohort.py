@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -65,14 +65,15 @@ def list_cohort(manifest: Manifest, raw: Path) -> Listing:
     ValueError for a cohort without subjects.
     """
     names, quarantine = Pseudonyms(manifest), Quarantine()
-    participants = read_participants(manifest, raw, names)
+    found = {} if manifest.columns.recording else _find_files(manifest, raw, names, quarantine)
+    having = {subject for subject, _ in found}
+    participants = read_participants(manifest, raw, names, having if manifest.subjects == "files" else None)
     gone = {names.name(subject) for subject in read_withdrawn(manifest, raw)}
     if manifest.columns.recording:
         entries = list(_recordings(manifest, raw, participants, names, quarantine))
     else:
-        found = _find_files(manifest, raw, names, quarantine)
         listed = set() if participants is None else set(participants.index)
-        subjects = sorted({subject for subject, _ in found} | (listed if manifest.subjects == "table" else set()))
+        subjects = sorted(having | listed)
         for subject in subjects if participants is not None else ():
             if subject not in listed and subject not in gone:
                 file = next(min(files.values()) for (name, _), files in sorted(found.items()) if name == subject)
@@ -88,19 +89,27 @@ def list_cohort(manifest: Manifest, raw: Path) -> Listing:
     return Listing(_with_checksums(manifest, raw, entries), participants, quarantine, len(everybody & gone), names)
 
 
-def read_participants(manifest: Manifest, raw: Path, names: Pseudonyms) -> pd.DataFrame | None:
-    """The participants table by the names of its subjects or recordings, None where the cohort has none."""
+def read_participants(
+    manifest: Manifest, raw: Path, names: Pseudonyms, subjects: Collection[str] | None = None
+) -> pd.DataFrame | None:
+    """The participants table by the names of its subjects or recordings, None where the cohort has none.
+
+    `subjects` are the names of those whose rows are wanted, all of them by default. Of a table whose columns the
+    manifest's patterns do not name only those that are used are kept. ValueError for a column that is named and absent.
+    """
     if not manifest.tables.participants:
         return None
-    columns = manifest.columns
-    table = tables.read_table(
-        raw / manifest.tables.participants, key=columns.recording or columns.subject, rename=names.name
-    )
-    wanted = [columns.age, columns.sex, columns.height, columns.weight, columns.systolic, manifest.split.column]
-    wanted += [columns.subject if columns.recording else None, *manifest.labels.columns.values()]
-    for name in filter(None, [*wanted, manifest.ed_column, manifest.es_column]):
-        if name not in table:
-            raise ValueError(f"{raw / manifest.tables.participants}: no column {name!r}, which the manifest names")
+    columns, path = manifest.columns, raw / manifest.tables.participants
+    named = [columns.age, columns.sex, columns.height, columns.weight, columns.systolic, manifest.split.column]
+    named += [columns.subject if columns.recording else None, *manifest.labels.columns.values()]
+    named = [name for name in (*named, manifest.ed_column, manifest.es_column) if name]
+    key = columns.recording or columns.subject
+    fields = None if columns.recording else [*tables.COVARIATE_FIELDS, *named, "row"]
+    if any(set(re.findall(r"{([^{}]*)}", pattern)) - {"subject", "visit"} for pattern in _patterns(manifest).values()):
+        fields = None
+    table = tables.read_table(path, fields, key=key, rename=names.name, subjects=subjects)
+    if absent := [name for name in named if name not in table]:
+        raise ValueError(f"{path}: no column {absent[0]!r}, which the manifest {manifest.name} names")
     return table
 
 

@@ -20,6 +20,9 @@ SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ICD10, ATTENDED = 31, 21003, 50, 21002, 4080
 """Fields: sex (0 female, 1 male), age at visit (y), standing height (cm), weight (kg), systolic pressure (mmHg),
 ICD-10 codes, date of attending."""
 
+COVARIATE_FIELDS = (SEX, AGE, HEIGHT, WEIGHT, SYSTOLIC, ATTENDED)
+"""What is used of a table of participants."""
+
 _SPELLINGS = (
     re.compile(r"(?P<field>\d+)-(?P<instance>\d+)(\.(?P<array>\d+))?"),
     re.compile(r"f\.(?P<field>\d+)(\.(?P<instance>\d+)(\.(?P<array>\d+))?)?"),
@@ -162,7 +165,11 @@ def _read_rows(
     place = next((header.index(name) for name in known if name in header), None)
     if place is None:
         raise ValueError(f"no column {' or '.join(known)}; the header begins {header[:3]}")
-    kept = [k for k, name in enumerate(header) if k != place and (wanted is None or name.partition("-")[0] in wanted)]
+    kept = [
+        k
+        for k, name in enumerate(header)
+        if k != place and (wanted is None or name in wanted or name.partition("-")[0] in wanted)
+    ]
     rows = []
     for number, row in enumerate(reader, start=2):
         if row and len(row) != len(header):

@@ -270,3 +270,25 @@ def test_subjects_who_withdraw_leave_a_store_that_exists(raw, tmp_path):
         left.verify()
         anew = run(own, folder / "anew", manifest, splits=left.folder)
         assert set(anew.subjects["subject"]) == set(left.subjects["subject"])
+
+
+def test_files_are_held_to_their_checksums(raw, tmp_path):
+    import hashlib
+
+    own = linked(raw, tmp_path / "raw")
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (raw / "ecg").iterdir()}
+    sums["sim0000010.dat"] = "0" * 64
+    (own / "SHA256SUMS.txt").write_text("".join(f"{digest}  ecg/{name}\n" for name, digest in sums.items()))
+    store = run(own, tmp_path / "store", dataclasses.replace(ECG_ALONE, checksums="SHA256SUMS.txt"))
+    reasons = {rejection.subject: rejection.reason for rejection in store.rejections()}
+    assert reasons == {"sim0000003": "unreadable ECG", "sim0000010": "checksum differs"}
+
+
+def test_a_table_of_half_the_world_costs_its_rows_alone(raw, tmp_path):
+    manifest = dataclasses.replace(ECG_ALONE, subjects="files")
+    own = linked(raw, tmp_path / "raw")
+    people = pd.read_csv(raw / "participants.tsv", sep="\t", dtype=str)
+    others = people.sample(2000, replace=True, random_state=0).assign(eid=[f"other{k}" for k in range(2000)])
+    pd.concat([others, people]).assign(**{"99-0.0": "x"}).to_csv(own / "participants.tsv", sep="\t", index=False)
+    store = run(own, tmp_path / "store", manifest)
+    assert len(store) == 199 and len(store.rejections()) == 1, "nobody without a file is missed"
