@@ -190,6 +190,7 @@ html: $(PAGES)  ## executed notebooks as HTML pages
 # The work goes first by the shell command, with its progress; the notebook then finds the store and tells of it.
 preprocess: $(READY) $(if $(filter simulated,$(COHORT)),$(COHORT_RUN)/raw/cohort.json)  ## raw files of COHORT= in RAW= to a store, with a report of their quality
 	@$(PYTHON) -m mmcl preprocess $(OPTIONS) --raw "$(RAW)" --workers $(WORKERS) --dask "$(DASK)" $(if $(filter-out 0,$(STRICT)),--strict) $(if $(SPLITS),--splits "$(SPLITS)")
+	@test $(RUN)/01_preprocess.ipynb -nt $(STORE) || rm -f $(RUN)/01_preprocess.ipynb
 	@$(MAKE) --no-print-directory $(RUN)/01_preprocess.html
 	@echo "report: $(RUN)/01_preprocess.html"
 
@@ -224,5 +225,6 @@ lock:  ## resolve pyproject.toml anew into requirements.lock
 	@mv requirements.lock.partial requirements.lock
 	@rm -rf build/lock
 
-clean:  ## remove everything made: build/ (the environment stays)
-	@rm -rf build notebooks/*.ipynb
+clean:  ## remove everything made: build/ (the environment, and the key of pseudonyms, stay)
+	@rm -rf notebooks/*.ipynb
+	@test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name identifiers.key -exec rm -rf {} +

@@ -17,6 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
         options.command(options)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"mmcl: {error}")
+    except KeyboardInterrupt:
+        print("mmcl: interrupted; the same command goes on from what is finished", file=sys.stderr)
+        sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +105,7 @@ def _preprocess(options: argparse.Namespace) -> None:
     for what, reason, count, meaning, _ in quality_table(store).itertuples(index=False):
         print(f"{what:12}{count:8}  {reason}{': ' if meaning else ''}{meaning}")
     counts = store.meta["counts"]
+    print(f"{'withdrawn':12}{counts.get('withdrawn', 0):8}  subjects of the cohort who are on its list of withdrawals")
     print(f"{counts['summary']}; {counts['as_they_came']} as they came, {counts['repaired']} repaired: {store.folder}")
 
 

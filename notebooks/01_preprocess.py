@@ -5,7 +5,7 @@
 # CMR): baseline by asymmetric least squares, z-scores per lead group; three frames of the middle slice, cropped to the
 # heart.
 #
-# - **Reads** `raw/` of the simulated cohort, or the folder `raw`.
+# - **Reads** the folder `raw` of a cohort's raw files, or those of the simulated one, as `data_manifests/` says.
 # - **Writes** `store/` (memory-mapped arrays, table of subjects, quarantine); figures `preprocessing_ecg`,
 #   `preprocessing_cmr` and, when the folder `ecg` is given, `preprocessing_real_ecg`.
 # - **Expected time** smoke 10 s, demo 1 min (2 cores); paper not measured.
@@ -58,11 +58,12 @@ quality.style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## One recording before and after
-# The first test subject, where the cohort may be shown; and the first record in the folder `ecg`, if one is given.
+# The first test subject of the simulated cohort; and the first record in the folder `ecg`, if one is given.
 
 # %%
 manifest = cohort_manifest(cohort)
-subject = store.subjects.loc[store.indices("test")[0], "subject"]
+shown_rows = store.indices("test")[:4] if len(store.indices("test")) else store.indices("train")[:4]
+subject = store.subjects.loc[shown_rows[0], "subject"]
 record = setting.run.raw / "ecg" / f"{subject}.hea"  # of the simulated cohort; others may lie elsewhere
 if manifest.shareable and record.exists():
     before, after = before_and_after(record)
@@ -83,7 +84,7 @@ if real:
 # The first four test subjects: end-diastole and end-systole of the middle slice, contours where labels exist.
 
 # %%
-rows = store.indices("test")[:4]
+rows = shown_rows
 if manifest.shareable and store.cmr is not None:
     images, labels = store.cmr[rows], store.labels[rows] if store.labels is not None else None
     masks = {} if labels is None else {"end_diastole_labels": labels[:, 2], "end_systole_labels": labels[:, 0]}

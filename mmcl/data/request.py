@@ -14,7 +14,7 @@ from mmcl.data.cmr_preprocessing import Cine
 from mmcl.data.cohort import Entry, Listing, read_participants
 from mmcl.data.manifest import Manifest, cohort_manifest
 from mmcl.data.pipeline import Prepared, Settings, describe, image_side, prepare, preprocess_cohort, write_store
-from mmcl.data.pseudonyms import Pseudonyms
+from mmcl.data.pseudonyms import Pseudonyms, key_mark
 from mmcl.data.quarantine import Quarantine, Rejection
 from mmcl.data.signals import Recording
 from mmcl.data.store import Store
@@ -51,7 +51,7 @@ def request_store(
     raw = Path(raw).resolve() if raw else Path(known.get("raw", run.raw))
     numbers = describe(manifest, profile, preset, run.seed)
     code = code_fingerprint("mmcl.data.request")
-    mark = fingerprint(numbers, code, _state(manifest, raw))
+    mark = fingerprint(numbers, code, key_mark(manifest), _state(manifest, raw))
     if known.get("fingerprint") == mark and (run.store / "store.json").exists():
         store = remove_withdrawn(Store.open(run.store), manifest, raw)
         if strict and store.meta["counts"]["quarantined"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mmcl.data.manifest import Manifest
 from mmcl.data.quarantine import Unusable
 from mmcl.data.splits import split_by_column, split_by_fractions, split_by_sizes
 from mmcl.phenotypes import PHENOTYPES
+
+_log = logging.getLogger(__name__)
 
 COVARIATES = ("age", "sex", "height", "weight", "bsa", "systolic")
 COLUMNS = (
@@ -47,13 +50,14 @@ def subject_table(
     )
     labels = [name for task in label_tasks(manifest.labels).values() for name in task]
     columns = list(dict.fromkeys([*COLUMNS, *labels]))
+    held = _read_tables(manifest, raw, listing)
     if manifest.columns.recording:
-        known = table[["visit"]].join(_facts(manifest, raw, listing, None, whole_icd_list), on="visit")
+        known = table[["visit"]].join(_facts(manifest, raw, listing, held, None, whole_icd_list), on="visit")
     else:
         parts = []
         for visit in dict.fromkeys(table["visit"]):
             rows = table.loc[table["visit"] == visit, ["subject"]]
-            parts.append(rows.join(_facts(manifest, raw, listing, int(visit), whole_icd_list), on="subject"))
+            parts.append(rows.join(_facts(manifest, raw, listing, held, int(visit), whole_icd_list), on="subject"))
         known = pd.concat(parts).sort_index()
     known = known.join(_from_files(manifest, entries), how="left")
     table = table.join(known.drop(columns=["subject", "visit"], errors="ignore")).reindex(columns=columns)
@@ -61,28 +65,68 @@ def subject_table(
     return table
 
 
-def _facts(manifest: Manifest, raw: Path, listing: Listing, visit: int | None, whole_icd_list: bool) -> pd.DataFrame:
-    """Covariates, labels and phenotypes that tables hold of a visit, or of each recording where `visit` is None."""
-    people, names, rule = listing.participants, listing.names, manifest.labels
+def _read_tables(manifest: Manifest, raw: Path, listing: Listing) -> dict[str, pd.DataFrame]:
+    """The tables of records and phenotypes that the cohort has, of its subjects alone."""
     subjects = {entry.subject for entry in listing.entries}
-    read = {"key": manifest.columns.subject, "rename": names.name, "subjects": subjects}
+    read = {"key": manifest.columns.subject, "rename": listing.names.name, "subjects": subjects}
+    held = {}
+    if manifest.labels.rule == "records":
+        fields = record_fields(manifest.labels)
+        held["records"] = tables.read_table(raw / manifest.tables.records, fields, **read)
+    if manifest.tables.phenotypes:
+        wanted = [name for measure in PHENOTYPES for name in (measure.field, measure.name)]
+        held["phenotypes"] = tables.read_table(raw / manifest.tables.phenotypes, wanted, **read)
+    return held
+
+
+def _facts(
+    manifest: Manifest,
+    raw: Path,
+    listing: Listing,
+    held: dict[str, pd.DataFrame],
+    visit: int | None,
+    whole_icd_list: bool,
+) -> pd.DataFrame:
+    """Covariates, labels and phenotypes that tables hold of a visit, or of each recording where `visit` is None."""
+    people, rule, first = listing.participants, manifest.labels, visit == manifest.visits[0]
     parts = []
     if people is not None:
         named = any((manifest.columns.age, manifest.columns.sex, manifest.columns.height, manifest.columns.recording))
-        parts.append(_named_covariates(manifest, people) if named else tables.covariates(people, visit))
+        try:
+            parts.append(_named_covariates(manifest, people) if named else tables.covariates(people, visit))
+        except ValueError as error:
+            raise ValueError(f"{raw / manifest.tables.participants}: {error}") from error
+        if not named and first and (absent := tables.absent_fields(people, tables.COVARIATE_FIELDS, visit)):
+            _log.warning("%s: no column of field %s", manifest.tables.participants, ", ".join(map(str, absent)))
         if rule.rule == "columns":
             parts.append(_zero_or_one(people, rule.columns))
         elif rule.rule == "ptbxl":
             parts.append(ptbxl.superclasses(people["scp_codes"], raw / manifest.tables.statements))
-    if rule.rule == "records":
-        records = tables.read_table(raw / manifest.tables.records, record_fields(rule), **read)
-        dates = None if people is None else tables.attendance(people, visit)
-        parts.append(label_visits(records, dates, visit, rule, whole_icd_list))
-    if manifest.tables.phenotypes:
-        wanted = [name for measure in PHENOTYPES for name in (measure.field, measure.name)]
-        table = tables.read_table(raw / manifest.tables.phenotypes, wanted, **read)
-        parts.append(tables.phenotypes(table, visit))
+    if "records" in held:
+        parts.append(_diseases(manifest, people, held["records"], visit, whole_icd_list))
+    if "phenotypes" in held:
+        found = tables.phenotypes(held["phenotypes"], visit)
+        if first and (absent := list(found.columns[found.isna().all()])):
+            what = f"{len(absent)} of {len(found.columns)} phenotypes: {', '.join(absent[:5])}"
+            _log.warning("%s: no value of %s%s", manifest.tables.phenotypes, what, " ..." if absent[5:] else "")
+        parts.append(found)
     return pd.concat(parts, axis=1) if parts else pd.DataFrame()
+
+
+def _diseases(
+    manifest: Manifest, people: pd.DataFrame | None, records: pd.DataFrame, visit: int, whole_icd_list: bool
+) -> pd.DataFrame:
+    """Labels from records; without dates of the visit nothing is prevalent or incident, as reports alone mislead."""
+    rule = manifest.labels
+    dates = None if people is None else tables.attendance(people, visit)
+    known = label_visits(records, dates, visit, rule, whole_icd_list)
+    if dates is None or dates.isna().all():
+        if rule.timing != "any":
+            expected = f"field {tables.ATTENDED}, the date of the visit, which timing: {rule.timing} needs"
+            raise ValueError(f"{manifest.tables.participants}: expected {expected}")
+        timed = [name for name in known if name.endswith(("_prevalent", "_incident"))]
+        known[timed] = pd.NA
+    return known
 
 
 def _named_covariates(manifest: Manifest, people: pd.DataFrame) -> pd.DataFrame:

@@ -78,9 +78,18 @@ def read_table(
 
 
 def read_withdrawn(path: Path) -> set[str]:
-    """Subjects who withdrew their consent: a plain file of one identifier per line."""
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    return {line.strip().strip(",") for line in lines if line.strip()} - set(_IDENTIFIERS)
+    """Subjects who withdrew their consent: one identifier a line, in the first cell where there are several.
+
+    A heading is passed over. ValueError for a line that begins with no single word: nobody who withdrew may be missed.
+    """
+    found = set()
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        for number, row in enumerate(csv.reader(file, delimiter=","), start=1):
+            cell = row[0].strip().strip("'").removesuffix(".0") if row else ""
+            if re.search(r"\s", cell):
+                raise ValueError(f"{path}: line {number} is {cell[:40]!r}, expected one identifier")
+            found.add(cell)
+    return found - {"", *_IDENTIFIERS}
 
 
 def numbers(table: pd.DataFrame, field: int, visit: int) -> pd.Series:
@@ -136,6 +145,12 @@ def phenotypes(table: pd.DataFrame, visit: int) -> pd.DataFrame:
     """
     named = {measure.name: to_numbers(table[measure.name]) for measure in PHENOTYPES if measure.name in table}
     return pd.DataFrame({p.name: named.get(p.name, numbers(table, p.field, visit)) for p in PHENOTYPES})
+
+
+def absent_fields(table: pd.DataFrame, fields: Iterable[int], visit: int) -> list[int]:
+    """Those of `fields` of which the table has no column at the visit, or for the sex at the first."""
+    wanted = {field: f"{field}-{0 if field == SEX else visit}." for field in fields}
+    return [field for field, begin in wanted.items() if not any(name.startswith(begin) for name in table)]
 
 
 def codes(table: pd.DataFrame) -> pd.DataFrame:

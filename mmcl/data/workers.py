@@ -93,4 +93,22 @@ def _dask_client(address: str) -> Iterator[Any]:
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {error}") from error
     with client:
+        lacking = [where for where, there in _importable(client).items() if not there]
+        if lacking:
+            raise ValueError(
+                f"{', '.join(lacking[:3])} of the cluster cannot import mmcl; start scheduler and workers with its "
+                "folder in PYTHONPATH, or with the package installed"
+            )
         yield client
+
+
+def _importable(client: Any) -> dict[str, bool]:
+    """Whether the scheduler and each worker can import this package."""
+
+    # Defined here, so that it is sent by value: what is asked is just whether the module can be found there.
+    def found() -> bool:
+        import importlib.util
+
+        return importlib.util.find_spec("mmcl") is not None
+
+    return {"the scheduler": client.run_on_scheduler(found), **client.run(found)}

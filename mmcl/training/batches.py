@@ -65,6 +65,9 @@ class Batches(pl.LightningDataModule):
 
     def _loader(self, pairs: StoredPairs, training: bool) -> DataLoader:
         world = self.trainer.world_size
+        if not len(pairs):
+            split = "training" if training else "validation"
+            raise ValueError(f"the store has no {split} subjects; see its splits, and what was left out")
         if self.batch % world:
             raise ValueError(f"a batch of {self.batch} cannot be shared evenly by {world} processes")
         # A last smaller batch would give the contrastive loss fewer negatives; a set smaller than a batch is one batch.

@@ -16,7 +16,7 @@ from mmcl.config import CohortConfig, preset
 from mmcl.data import pipeline
 from mmcl.data.manifest import SplitRule, cohort_manifest
 from mmcl.data.pipeline import preprocess_cohort
-from mmcl.data.pseudonyms import Pseudonyms, key_file
+from mmcl.data.pseudonyms import Pseudonyms, key_file, key_mark
 from mmcl.data.quality import quality_table
 from mmcl.data.store import Store
 from mmcl.data.withdrawal import remove_withdrawn
@@ -292,3 +292,38 @@ def test_a_table_of_half_the_world_costs_its_rows_alone(raw, tmp_path):
     pd.concat([others, people]).assign(**{"99-0.0": "x"}).to_csv(own / "participants.tsv", sep="\t", index=False)
     store = run(own, tmp_path / "store", manifest)
     assert len(store) == 199 and len(store.rejections()) == 1, "nobody without a file is missed"
+
+
+def test_without_dates_of_the_visit_nothing_is_prevalent(raw, tmp_path, caplog):
+    own = linked(raw, tmp_path / "raw")
+    people = pd.read_csv(raw / "participants.tsv", sep="\t", dtype=str)
+    people.drop(columns=["53-2.0", "21003-2.0"]).to_csv(own / "participants.tsv", sep="\t", index=False)
+    measures = pd.read_csv(raw / "phenotypes.tsv", sep="\t", dtype=str).rename(columns={"24100-2.0": "24100"})
+    measures.to_csv(own / "phenotypes.tsv", sep="\t", index=False)
+    store = run(own, tmp_path / "store")
+    assert store.subjects["CAD"].notna().all() and store.subjects["CAD_prevalent"].isna().all()
+    assert "participants.tsv: no column of field 21003, 53" in caplog.text
+    assert "phenotypes.tsv: no value of 1 of 82 phenotypes: LVEDV" in caplog.text
+    dated = run(raw, tmp_path / "dated").subjects
+    assert dated["CAD_prevalent"].notna().sum() > 100 and dated["CAD_incident"].sum() > 0
+    late = dataclasses.replace(ECG_ALONE, labels=dataclasses.replace(ECG_ALONE.labels, timing="incident"))
+    with pytest.raises(ValueError, match="field 53, the date of the visit, which timing: incident needs"):
+        run(own, tmp_path / "late", late)
+
+
+def test_another_key_makes_a_restricted_store_anew(monkeypatch, tmp_path):
+    restricted = dataclasses.replace(ECG_ALONE, name="secret", shareable=False, restricted=True)
+    mark = key_mark(restricted)
+    assert key_mark(restricted) == mark != "" and key_mark(ECG_ALONE) == ""
+    monkeypatch.setenv("MMCL_KEY", str(tmp_path / "other.key"))
+    assert key_mark(restricted) != mark
+
+
+def test_a_cluster_without_the_package_is_a_clear_error(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("mmcl.data.workers._importable", lambda client: {"the scheduler": True, "tcp://w1": False})
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        with pytest.raises(ValueError, match="tcp://w1 of the cluster cannot import mmcl"):
+            list(in_order(square, range(3), dask=cluster.scheduler_address))

@@ -92,3 +92,12 @@ def test_dates_of_visits(tmp_path):
 
 def test_withdrawn(tmp_path):
     assert read_withdrawn(write(tmp_path / "w.csv", "eid\n0012\n\n13,\n")) == {"0012", "13"}
+
+
+def test_a_list_of_those_who_withdrew_in_any_spelling(tmp_path):
+    path = tmp_path / "withdrawn.csv"
+    path.write_text('eid,date\n"1000001",2024-01-01\n1000002.0\n 1000003 ,x\n\n1000004\r\n')
+    assert read_withdrawn(path) == {"1000001", "1000002", "1000003", "1000004"}
+    path.write_text("1000001 1000002\n")
+    with pytest.raises(ValueError, match="line 1 is '1000001 1000002', expected one identifier"):
+        read_withdrawn(path)
