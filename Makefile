@@ -190,7 +190,7 @@ html: $(PAGES)  ## executed notebooks as HTML pages
 # The work goes first by the shell command, with its progress; the notebook then finds the store and tells of it.
 preprocess: $(READY) $(if $(filter simulated,$(COHORT)),$(COHORT_RUN)/raw/cohort.json)  ## raw files of COHORT= in RAW= to a store, with a report of their quality
 	@$(PYTHON) -m mmcl preprocess $(OPTIONS) --raw "$(RAW)" --workers $(WORKERS) --dask "$(DASK)" $(if $(filter-out 0,$(STRICT)),--strict) $(if $(SPLITS),--splits "$(SPLITS)")
-	@test $(RUN)/01_preprocess.ipynb -nt $(STORE) || rm -f $(RUN)/01_preprocess.ipynb
+	@test $(RUN)/01_preprocess.ipynb -nt $(STORE) || rm -f $(RUN)/01_preprocess.ipynb $(RUN)/01_preprocess.html
 	@$(MAKE) --no-print-directory $(RUN)/01_preprocess.html
 	@echo "report: $(RUN)/01_preprocess.html"
 
