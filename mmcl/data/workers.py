@@ -58,15 +58,17 @@ def _submitter(workers: int, dask: str) -> Iterator[tuple[Callable[..., Any], in
             # Pieces have no key of their contents: two equal subjects would else be one task.
             yield lambda *work: client.submit(*work, pure=False), width
     elif workers > 1:
-        from joblib.externals.loky import get_reusable_executor
+        # Not the pool that joblib shares among its own callers, who expect it to be of joblib's making.
+        from joblib.externals.loky import ProcessPoolExecutor
 
-        executor = get_reusable_executor(max_workers=workers, env=_ONE_THREAD)
+        executor = ProcessPoolExecutor(max_workers=workers, env=_ONE_THREAD)
+        whole = False
         try:
             yield executor.submit, workers
-        except BaseException:
-            # What is under way is of no use any more, and must not hold up the end of this process.
-            executor.shutdown(wait=True, kill_workers=True)
-            raise
+            whole = True
+        finally:
+            # After an error what is under way is of no use any more, and must not hold up the end of this process.
+            executor.shutdown(wait=True, kill_workers=not whole)
     else:
         yield lambda *work: _Done(work), 1
 

@@ -95,6 +95,13 @@ def test_a_failure_in_a_worker_is_raised_here():
         list(in_order(square, [1, "a"], workers=2))
 
 
+def test_joblib_has_its_own_workers_afterwards():
+    from joblib import Parallel, delayed
+
+    assert list(in_order(square, [2, 3], workers=2)) == [4, 9]
+    assert Parallel(n_jobs=2)(delayed(square)(value) for value in (2, 3)) == [4, 9]
+
+
 def test_a_dask_cluster_gives_the_same_bytes(raw, tmp_path):
     distributed = pytest.importorskip("distributed")
     alone = contents(run(raw, tmp_path / "alone").folder)
