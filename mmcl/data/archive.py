@@ -103,7 +103,9 @@ def _safe_members(members: list[zipfile.ZipInfo], path: Path, subject: str) -> l
             raise refuse("zip member too large", f"{member.file_size} bytes", f"at most {MOST_MEMBER_BYTES}")
         if member.file_size > MOST_EXPANSION * max(member.compress_size, 1_000):
             raise refuse("zip member explodes", f"{member.compress_size} bytes to {member.file_size}", "an image")
-    return [member for member in members if not member.is_dir() and not _is_zip(member.filename)]
+    # ZipInfo.is_dir() fails for a member whose name is cut off before its first letter.
+    named = [member for member in members if member.filename and not member.filename.endswith("/")]
+    return [member for member in named if not _is_zip(member.filename)]
 
 
 def _is_zip(name: str) -> bool:

@@ -112,7 +112,7 @@ def _members(listed: list[zipfile.ZipInfo], path: Path, folder: str, subject: st
         # Other methods unpack without a bound on memory.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise refuse("unknown zip compression", member.compress_type, "stored or deflated members")
-        if not member.is_dir() and name.startswith(prefix):
+        if name and not name.endswith("/") and name.startswith(prefix):
             if name[len(prefix) :] in found:
                 raise refuse("zip member named twice", ascii(name[:80]), "one member of each name")
             found[name[len(prefix) :]] = member

@@ -381,3 +381,13 @@ def test_long_private_elements_before_what_is_wanted(tmp_path):
         dataset.private_block(0x0019, "SOMEBODY", create=True).add_new(1, "OB", bytes(30_000))
 
     np.testing.assert_array_equal(read_dicom_zip(edit(write(tmp_path), add), "s").images[0], MIDDLE)
+
+
+def test_a_member_without_a_name_is_no_image(tmp_path):
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x", b"1")
+    # A name that begins with an empty byte is read as no name at all.
+    path.write_bytes(path.read_bytes().replace(b"x", b"\0"))
+    with pytest.raises(Unusable, match="no short-axis series"):
+        read_dicom_zip(path, "s")
