@@ -74,11 +74,10 @@ def list_cohort(manifest: Manifest, raw: Path) -> Listing:
     else:
         listed = set() if participants is None else set(participants.index)
         subjects = sorted(having | listed)
-        for subject in subjects if participants is not None else ():
-            if subject not in listed and subject not in gone:
-                file = next(min(files.values()) for (name, _), files in sorted(found.items()) if name == subject)
-                shown = names.conceal(file.relative_to(raw).as_posix(), subject)
-                quarantine.add(Rejection(shown, subject, "not listed", "no row", "one in the participants table"))
+        first = {subject: min(files.values()) for (subject, _), files in sorted(found.items(), reverse=True)}
+        for subject in sorted(having - listed - gone) if participants is not None else ():
+            shown = names.conceal(first[subject].relative_to(raw).as_posix(), subject)
+            quarantine.add(Rejection(shown, subject, "not listed", "no row", "one in the participants table"))
         subjects = [subject for subject in subjects if participants is None or subject in listed]
         entries = list(_visits(manifest, raw, subjects, participants, names, found))
     everybody = {entry.subject for entry in entries}

@@ -19,7 +19,6 @@ the other's array.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mmcl.data.checksums import digest
 from mmcl.data.quarantine import Rejection, read_quarantine
 from mmcl.data.splits import SPLITS
 
@@ -102,7 +102,7 @@ class Store:
             path = self.folder / name
             if not path.is_file():
                 raise ValueError(f"{path}: missing from the store")
-            if (found := checksum(path)) != expected:
+            if (found := digest(path)) != expected:
                 raise ValueError(f"{path}: SHA-256 {found}, but the store was written with {expected}")
 
 
@@ -147,8 +147,3 @@ def _read_subjects(path: Path, rows: int) -> pd.DataFrame:
     if absent:
         raise ValueError(f"{path}: columns {absent} are missing")
     return subjects
-
-
-def checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from mmcl.atomic import atomic_path
+from mmcl.data.checksums import digest
 from mmcl.data.quarantine import Rejection, header_line, line, read_quarantine
 from mmcl.data.splits import check_disjoint
-from mmcl.data.store import ARRAYS, FORMAT, QUARANTINE, SUBJECTS, checksum
+from mmcl.data.store import ARRAYS, FORMAT, QUARANTINE, SUBJECTS
 
 _JOURNAL = "journal.json"
 
@@ -162,7 +163,7 @@ class StoreWriter:
                 name: {"shape": [self.rows, *shape], "dtype": self._DTYPES[name].name}
                 for name, shape in self.shapes.items()
             },
-            "checksums": {path.name: checksum(path) for path in sorted(self._partial.iterdir())},
+            "checksums": {path.name: digest(path) for path in sorted(self._partial.iterdir())},
             "counts": self.counts,
             "provenance": self.provenance,
         }
