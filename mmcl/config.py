@@ -322,6 +322,19 @@ class DownstreamConfig:
 
 
 @dataclass(frozen=True)
+class ComputeConfig:
+    """How trainings are computed: it changes speed and rounding alone.
+
+    `precision` is "single", "mixed" (bfloat16 products by autocast, with float32 weights, sums, statistics and losses)
+    or "auto": mixed on a GPU that computes in bfloat16, single elsewhere, where it would gain nothing. `compiled`
+    models are fused by `torch.compile`, on a GPU alone; it takes about a minute to begin.
+    """
+
+    precision: str = "auto"
+    compiled: bool = True
+
+
+@dataclass(frozen=True)
 class Profile:
     """One complete set of sizes and schedules. The recipe of a pre-training objective has the objective's name."""
 
@@ -340,6 +353,7 @@ class Profile:
     clocs: ClocsRecipe = ClocsRecipe()
     cmr_simclr: CmrSimclrRecipe = CmrSimclrRecipe()
     downstream: DownstreamConfig = DownstreamConfig()
+    compute: ComputeConfig = ComputeConfig()
     localisation_subjects: int = 1000
 
 

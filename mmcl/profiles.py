@@ -14,6 +14,7 @@ from mmcl.config import (
     CmrEncoderConfig,
     CmrSimclrRecipe,
     CohortConfig,
+    ComputeConfig,
     DecoderConfig,
     DownstreamConfig,
     EcgAugmentation,
@@ -28,6 +29,9 @@ from mmcl.config import (
 )
 
 _SMALL_ECG = EcgConfig(sampling_rate=125, window=300, patch=50)
+_COMPUTE = ComputeConfig(compiled=False)
+"""Of the small profiles, which end before a compiled model would have begun."""
+
 _SMALL_CMR_ENCODER = CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(32, 64, 128, 256))
 _GENTLE_ECG = EcgAugmentation(probability=0.95, phase_noise=0.075, jitter=0.2, rescale=0.2)
 _GENTLE_CMR = CmrAugmentation(
@@ -74,6 +78,7 @@ PROFILES = {
             finetune=FinetuneRecipe(epochs=2, warmup=1, patience=2, batch=16, learning_rates=(1e-3,)),
             bootstrap=100,
         ),
+        compute=_COMPUTE,
         localisation_subjects=32,
     ),
     "demo": Profile(
@@ -130,6 +135,7 @@ PROFILES = {
             ),
             bootstrap=1000,
         ),
+        compute=_COMPUTE,
         localisation_subjects=300,
     ),
     "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),

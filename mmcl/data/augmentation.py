@@ -6,12 +6,14 @@ torch's own), and leave their input as it is.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 import torch.nn.functional as F
 
 from mmcl.config import CmrAugmentation, EcgAugmentation
+from mmcl.precision import without_autocast
 
 JITTER_DEVIATION = 0.25
 """Standard deviation of the noise that `EcgAugmentation.jitter` scales."""
@@ -30,6 +32,12 @@ Generator = torch.Generator | None
 
 def _uniform(low: float, high: float, *shape: int, like: torch.Tensor, generator: Generator) -> torch.Tensor:
     return torch.empty(shape, device=like.device).uniform_(low, high, generator=generator)
+
+
+@functools.cache
+def _constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """(n,) float32 on `device`, copied there once: a copy in each step would wait for it."""
+    return torch.tensor(values, device=device)
 
 
 def _chosen(probability: float, batch: int, like: torch.Tensor, generator: Generator) -> torch.Tensor:
@@ -179,7 +187,7 @@ def _colour(
     batch, strengths = len(cmr), (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     factors = (_uniform(max(0.0, 1 - s), 1 + s, batch, like=cmr, generator=generator) for s in strengths)
     brightness, contrast, saturation = (torch.where(chosen > 0, f, 1.0) for f in factors)
-    grey = torch.tensor(GREY_WEIGHTS, device=cmr.device)
+    grey = _constant(GREY_WEIGHTS, cmr.device)
     mixing = saturation[:, None, None] * torch.eye(3, device=cmr.device) + (1 - saturation)[:, None, None] * grey
     mixing *= (brightness * contrast)[:, None, None]
     mean = cmr.mean(dim=(2, 3)) @ grey
@@ -187,6 +195,7 @@ def _colour(
     return torch.baddbmm(offset, mixing, cmr.flatten(2)).clamp_(0.0, 1.0).view_as(cmr)
 
 
+@without_autocast
 def augment_cmr(
     cmr: torch.Tensor, side: int, augmentation: CmrAugmentation, generator: Generator = None
 ) -> torch.Tensor:

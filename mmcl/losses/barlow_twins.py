@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mmcl.losses.gather import at_least_single, gather, without_autocast
+from mmcl.losses.gather import gather
+from mmcl.precision import at_least_single, without_autocast
 
 EPSILON = 1e-5
 """Added to a feature's variance inside the root."""

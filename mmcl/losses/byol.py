@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import at_least_single, without_autocast
+from mmcl.precision import at_least_single, without_autocast
 
 
 @without_autocast

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE, at_least_single, gather, without_autocast
+from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.precision import at_least_single, without_autocast
 
 
 def logits(rows: torch.Tensor, columns: torch.Tensor, temperature: float | torch.Tensor) -> torch.Tensor:

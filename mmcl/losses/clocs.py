@@ -10,7 +10,8 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE, at_least_single, gather, without_autocast
+from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.precision import at_least_single, without_autocast
 
 
 @without_autocast
@@ -44,4 +45,4 @@ def clocs_loss(views: torch.Tensor, patients: torch.Tensor | None = None, temper
 
 def _attract(similarity: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     """Mean over all positives of -log softmax of their row."""
-    return -similarity.log_softmax(dim=1)[positive].mean()
+    return -(similarity.log_softmax(dim=1) * positive).sum() / positive.sum()

@@ -1,18 +1,17 @@
-"""The batch of all processes: contrastive losses take their negatives, and Barlow Twins its statistics, from it.
-
-Losses are computed in single precision at least, whatever the precision of the projections, under autocast too.
-"""
+"""The batch of all processes: contrastive losses take their negatives, and Barlow Twins its statistics, from it."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as distributed
 
 LEAST_TEMPERATURE = 1e-8
 """Far below any in use; over 1e-39 a cosine is infinite in single precision."""
+
+_apart = False
 
 
 class _Gather(torch.autograd.Function):
@@ -38,25 +37,19 @@ class _Gather(torch.autograd.Function):
 def gather(x: torch.Tensor) -> torch.Tensor:
     """(batch, ...) of every process -> (processes * batch, ...), with gradient; `x` itself for one process.
 
-    All processes must hold batches of one size.
+    All processes must hold batches of one size, unless they are `apart`.
     """
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+    if not _apart and distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
         return _Gather.apply(x)
     return x
 
 
-def without_autocast(loss: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """A loss whose matrix products autocast leaves alone: halves would overflow at small temperatures."""
-
-    @functools.wraps(loss)
-    def computed(*arguments, **keywords) -> torch.Tensor:
-        tensor = next(value for value in (*arguments, *keywords.values()) if torch.is_tensor(value))
-        with torch.autocast(tensor.device.type, enabled=False):
-            return loss(*arguments, **keywords)
-
-    return computed
-
-
-def at_least_single(x: torch.Tensor) -> torch.Tensor:
-    """Half-precision numbers as float32; others as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within, the batch of each process stands for itself: in validation their sizes may differ by one."""
+    global _apart
+    _apart, before = True, _apart
+    try:
+        yield
+    finally:
+        _apart = before

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from mmcl.losses.gather import at_least_single, without_autocast
+from mmcl.precision import at_least_single, without_autocast
 
 MSE_EPSILON = 1e-5
 """Added to the number of elements under the squared error."""

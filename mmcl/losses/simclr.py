@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE, at_least_single, gather, without_autocast
+from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.precision import at_least_single, without_autocast
 
 
 def view_logits(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -66,17 +66,19 @@ class MaskedAutoencoder(nn.Module):
         for module in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
             module.apply(initialise)
 
+    def draw_noise(self, ecg: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Uniform noise (batch, tokens) from `generator`, on the device of `ecg`; None for torch's own."""
+        return torch.rand(len(ecg), self.decoder_pos_embed.shape[1] - 1, device=ecg.device, generator=generator)
+
     def draw_mask(
         self, ecg: torch.Tensor, noise: torch.Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices of the kept tokens, (batch, kept) int64, and the mask, (batch, tokens; 1 = removed).
 
-        The tokens with the smallest `noise` (batch, tokens) are kept; without it, it is drawn from `generator` (on the
-        device of `ecg`; None for torch's own).
+        The tokens with the smallest `noise` (batch, tokens) are kept; without it, it is that of `draw_noise`.
         """
-        tokens = self.decoder_pos_embed.shape[1] - 1
         if noise is None:
-            noise = torch.rand(len(ecg), tokens, device=ecg.device, generator=generator)
+            noise = self.draw_noise(ecg, generator)
         keep = noise.argsort(dim=1)[:, : self.kept]
         return keep, torch.ones_like(noise).scatter_(1, keep, 0.0)
 

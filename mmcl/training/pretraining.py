@@ -25,6 +25,7 @@ from mmcl.models.ecg_encoder import load_pretrained
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
+from mmcl.training.compute import compile_model
 from mmcl.training.objectives import OBJECTIVES, Pretraining
 from mmcl.training.trainer import BEST, LAST, METRICS, make_trainer
 
@@ -69,7 +70,10 @@ def pretrain(arm: str, setting: Setting) -> Path:
     recipe = module.recipe
     fields = OBJECTIVES[objective].fields
     train, validation = (StoredPairs(store, store.indices(split), fields) for split in ("train", "validation"))
-    trainer = make_trainer(folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min")
+    compile_model(module.model, profile.compute, setting.device)
+    trainer = make_trainer(
+        folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min", compute=profile.compute
+    )
     last = folder / LAST
     trainer.fit(
         module,
@@ -125,7 +129,7 @@ def _fingerprint(arm: str, setting: Setting, store: Store) -> str:
     while stage is not None:  # the arm itself, then those that it goes on from
         objective, stage = ARMS[stage]
         names |= {objective, *OBJECTIVES[objective].sizes}
-    numbers = {name: dataclasses.asdict(getattr(profile, name)) for name in names}
+    numbers = {name: dataclasses.asdict(getattr(profile, name)) for name in names | {"compute"}}
     data = {name: store.meta["checksums"].get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
     code = code_fingerprint("mmcl.training.pretraining")
     return fingerprint(arm, setting.run.seed, setting.preset, numbers, data, code)

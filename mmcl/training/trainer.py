@@ -12,9 +12,28 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 
+from mmcl.config import ComputeConfig
 from mmcl.provenance import write_text
+from mmcl.training.compute import lightning_precision
 
 LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
+
+
+class Clipping(Callback):
+    """Clips the norm of all gradients at `limit` before each step; 0 leaves them.
+
+    Lightning's own clipping refuses fused optimisers under mixed precision, for the sake of a scaler that bfloat16 has
+    no use for.
+    """
+
+    def __init__(self, limit: float):
+        self.limit = limit
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if self.limit > 0:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), self.limit)
 
 
 class EpochLog(Callback):
@@ -49,6 +68,7 @@ def make_trainer(
     mode: str,
     callbacks: tuple[Callback, ...] = (),
     keep_last: bool = True,
+    compute: ComputeConfig = ComputeConfig(),
 ) -> pl.Trainer:
     """A trainer that writes `last.ckpt`, `best.ckpt` (by `monitor`) and `metrics.csv` into `folder`.
 
@@ -76,16 +96,16 @@ def make_trainer(
     if "WORLD_SIZE" in os.environ:
         nodes = max(1, int(os.environ["WORLD_SIZE"]) // processes)
     log = EpochLog(folder / METRICS, folder.name, printing=not watched)
-    bars = [TQDMProgressBar()] if watched else []
+    bars = [TQDMProgressBar(refresh_rate=20 if device.type == "cuda" else 1)] if watched else []
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=processes,
         num_nodes=nodes,
         strategy="ddp" if processes * nodes > 1 else "auto",
         max_epochs=epochs,
-        gradient_clip_val=clip,
+        precision=lightning_precision(compute, device),
         logger=False,
-        callbacks=[log, *bars, *callbacks, best],
+        callbacks=[Clipping(clip), log, *bars, *callbacks, best],
         enable_progress_bar=watched,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -368,7 +368,7 @@ def test_other_recordings_of_a_subject_are_positives(smoke_run):
     assert not torch.isclose(apart, build("clocs").step("validation", batch, draws()))
     store = Store.open(smoke_run.store)
     store.subjects["subject"] = ["a", "b", "a"] + ["c"] * (len(store) - 3)
-    assert StoredPairs(store, np.arange(4), ("subject",)).__getitems__([0, 1, 2, 3])["subject"].tolist() == [0, 1, 0, 2]
+    assert StoredPairs(store, np.arange(4), ("subject",)).read(torch.arange(4))["subject"].tolist() == [0, 1, 0, 2]
 
 
 def test_wrong_choices_of_clocs_are_named():

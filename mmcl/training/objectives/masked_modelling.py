@@ -32,7 +32,7 @@ class MaskedModelling(Pretraining):
             ecg = self.augment(batch["ecg"], recipe.augmentation, random)
         else:
             ecg = first_crop(batch["ecg"], self.ecg.window)
-        output = self.model(ecg, generator=random)
+        output = self.model(ecg, self.model.draw_noise(ecg, random))
         mask = output.mask if recipe.masked_only else None
         loss = mdm_loss(ecg, output.prediction, mask, recipe.ncc_weight, recipe.per_patch)
         scores = {}
@@ -54,4 +54,4 @@ class MaskedModelling(Pretraining):
     def configure_optimizers(self) -> dict:
         recipe = self.recipe
         groups = parameter_groups(self.model.named_parameters(), recipe.learning_rate, recipe.weight_decay)
-        return self.schedule(torch.optim.AdamW(groups, betas=recipe.betas))
+        return self.schedule(torch.optim.AdamW(groups, betas=recipe.betas, fused=True))

@@ -15,6 +15,7 @@ from torch import nn
 
 from mmcl.config import LEADS, EcgAugmentation, Preset, Profile
 from mmcl.data.augmentation import augment_ecg
+from mmcl.losses.gather import apart
 from mmcl.training.batches import generator
 from mmcl.training.schedule import scheduled
 from mmcl.training.trainer import BEST
@@ -60,7 +61,8 @@ class Pretraining(pl.LightningModule):
     def adam(self, parameters: list) -> dict:
         """Adam with the recipe's learning rate, decay and schedule, on parameters or groups of them."""
         recipe = self.recipe
-        return self.schedule(torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay))
+        adam = torch.optim.Adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+        return self.schedule(adam)
 
     def schedule(self, optimiser: torch.optim.Optimizer) -> dict:
         """Warm-up and cosine over this training's steps."""
@@ -74,7 +76,8 @@ class Pretraining(pl.LightningModule):
         return self.step("train", batch, self.step_generator(batch_idx, training=True))
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        self.step("validation", batch, self.step_generator(batch_idx, training=False))
+        with apart():
+            self.step("validation", batch, self.step_generator(batch_idx, training=False))
 
     def step_generator(self, batch_idx: int, training: bool) -> torch.Generator:
         """Generator of one step; in validation it is the same in every epoch, so that epochs compare."""
