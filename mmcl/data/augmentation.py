@@ -6,7 +6,6 @@ torch's own), and leave their input as it is.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
@@ -32,12 +31,6 @@ Generator = torch.Generator | None
 
 def _uniform(low: float, high: float, *shape: int, like: torch.Tensor, generator: Generator) -> torch.Tensor:
     return torch.empty(shape, device=like.device).uniform_(low, high, generator=generator)
-
-
-@functools.cache
-def _constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """(n,) float32 on `device`, copied there once: a copy in each step would wait for it."""
-    return torch.tensor(values, device=device)
 
 
 def _chosen(probability: float, batch: int, like: torch.Tensor, generator: Generator) -> torch.Tensor:
@@ -187,7 +180,8 @@ def _colour(
     batch, strengths = len(cmr), (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     factors = (_uniform(max(0.0, 1 - s), 1 + s, batch, like=cmr, generator=generator) for s in strengths)
     brightness, contrast, saturation = (torch.where(chosen > 0, f, 1.0) for f in factors)
-    grey = _constant(GREY_WEIGHTS, cmr.device)
+    # Filled on the device: a copy from the host would wait for it.
+    grey = torch.cat([torch.full((1,), weight, device=cmr.device) for weight in GREY_WEIGHTS])
     mixing = saturation[:, None, None] * torch.eye(3, device=cmr.device) + (1 - saturation)[:, None, None] * grey
     mixing *= (brightness * contrast)[:, None, None]
     mean = cmr.mean(dim=(2, 3)) @ grey

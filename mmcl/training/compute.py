@@ -17,9 +17,8 @@ def lightning_precision(compute: ComputeConfig, device: torch.device) -> str:
     """Precision for a Lightning trainer on `device`; ValueError for an unknown one."""
     name = compute.precision
     if name == "auto":
-        name = (
-            "mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "single"
-        )
+        able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        name = "mixed" if able else "single"
     return look_up(PRECISIONS, name, "precision")
 
 

@@ -141,7 +141,7 @@ class Supervised(pl.LightningModule):
             lambda name: layer_scale(name, self.profile.encoder.depth, recipe.layer_decay),
         )
         per_epoch = self.trainer.estimated_stepping_batches // self.trainer.max_epochs
-        optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999))
+        optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
         return scheduled(optimiser, recipe.warmup * per_epoch, recipe.epochs * per_epoch)
 
     @torch.no_grad()
@@ -268,12 +268,20 @@ def _fit(module: Supervised, task: Task, folder: Path, device: torch.device) -> 
     (folder / BEST).unlink(missing_ok=True)
     stopping = early_stopping(recipe, module.preset)
     trainer = make_trainer(
-        folder, recipe.epochs, recipe.clip, device, "validation_score", "max", (stopping,), keep_last=False
+        folder,
+        recipe.epochs,
+        recipe.clip,
+        device,
+        "validation_score",
+        "max",
+        module.profile.compute,
+        (stopping,),
+        keep_last=False,
     )
     train, validation = (
         StoredPairs(task.store, rows, (module.field,), task.labels[rows]) for rows in (task.train, task.validation)
     )
-    trainer.fit(module, Batches(train, validation, recipe.batch, module.seed))
+    trainer.fit(module, Batches(train, validation, recipe.batch, module.seed, whole_validation=True))
     module.load_state_dict(torch.load(folder / BEST, map_location="cpu", weights_only=True)["state_dict"])
     module.to(device).eval()
     trainer.strategy.barrier()

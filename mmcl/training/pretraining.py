@@ -72,7 +72,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
     train, validation = (StoredPairs(store, store.indices(split), fields) for split in ("train", "validation"))
     compile_model(module.model, profile.compute, setting.device)
     trainer = make_trainer(
-        folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min", compute=profile.compute
+        folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min", profile.compute
     )
     last = folder / LAST
     trainer.fit(

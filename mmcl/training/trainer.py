@@ -66,9 +66,9 @@ def make_trainer(
     device: torch.device,
     monitor: str,
     mode: str,
+    compute: ComputeConfig,
     callbacks: tuple[Callback, ...] = (),
     keep_last: bool = True,
-    compute: ComputeConfig = ComputeConfig(),
 ) -> pl.Trainer:
     """A trainer that writes `last.ckpt`, `best.ckpt` (by `monitor`) and `metrics.csv` into `folder`.
 
