@@ -326,8 +326,8 @@ class ComputeConfig:
     """How trainings are computed: it changes speed and rounding alone.
 
     `precision` is "single", "mixed" (bfloat16 products by autocast, with float32 weights, sums, statistics and losses)
-    or "auto": mixed on a GPU that computes in bfloat16, single elsewhere, where it would gain nothing. `compiled`
-    models are fused by `torch.compile`, on a GPU alone; it takes about a minute to begin.
+    or "auto": mixed on a GPU or CPU that has instructions for bfloat16, else single. `compiled` models are fused by
+    `torch.compile`, on a GPU alone; it takes about a minute to begin.
     """
 
     precision: str = "auto"

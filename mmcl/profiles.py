@@ -29,8 +29,10 @@ from mmcl.config import (
 )
 
 _SMALL_ECG = EcgConfig(sampling_rate=125, window=300, patch=50)
-_COMPUTE = ComputeConfig(compiled=False)
-"""Of the small profiles, which end before a compiled model would have begun."""
+_COMPUTE = ComputeConfig(precision="single", compiled=False)
+"""Of the small profiles, whose matrices are too small to gain by bfloat16 and which end before a compiled model would
+have begun.
+"""
 
 _SMALL_CMR_ENCODER = CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(32, 64, 128, 256))
 _GENTLE_ECG = EcgAugmentation(probability=0.95, phase_noise=0.075, jitter=0.2, rescale=0.2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -90,53 +90,54 @@ class Order:
         self.n, self.seed, self.training, self.rank, self.world = n, seed, training, rank, world
         self.size = min(batch, n - n % world)
         self.steps = n // self.size if training else math.ceil(math.ceil(n / batch) / world)
-        self.epoch = 0
 
     def __len__(self) -> int:
         return self.steps
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        """Positions (batch,) int64 of this process, step by step."""
+    def epoch(self, number: int) -> list[torch.Tensor]:
+        """Positions (batch,) int64 of this process in each step of epoch `number`."""
         if not self.training:
-            parts = torch.arange(self.n).tensor_split(self.steps * self.world)
-            return iter(parts[self.rank :: self.world])
-        drawn = torch.randperm(self.n, generator=torch.Generator().manual_seed(self.seed + self.epoch))
-        return iter(drawn[: self.steps * self.size].view(self.steps, self.size)[:, self.rank :: self.world])
+            return list(torch.arange(self.n).tensor_split(self.steps * self.world)[self.rank :: self.world])
+        drawn = torch.randperm(self.n, generator=torch.Generator().manual_seed(self.seed + number))
+        return list(drawn[: self.steps * self.size].view(self.steps, self.size)[:, self.rank :: self.world])
 
 
 class Loader:
     """Batches of `pairs` in an `order`, on `device`: an iterable for a Lightning trainer.
 
-    `resident` says whether the arrays are put into the device's memory; None decides: on a GPU, if they fit.
+    `epoch` tells, when an iteration begins, which epoch it is. `resident` says whether the arrays are put into the
+    device's memory; None decides: on a GPU, if they fit.
     """
 
-    def __init__(self, pairs: StoredPairs, order: Order, device: torch.device, resident: bool | None = None):
-        self.pairs, self.device = pairs, device
-        self.sampler = order  # under this name Lightning finds what is to be told the epoch
+    def __init__(
+        self,
+        pairs: StoredPairs,
+        order: Order,
+        device: torch.device,
+        epoch: Callable[[], int] = lambda: 0,
+        resident: bool | None = None,
+    ):
+        self.pairs, self.order, self.device, self.epoch = pairs, order, device, epoch
         self.resident = fits(pairs, device) if resident is None else resident
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._indexed() if self.resident else self._streamed()
+        steps = self.order.epoch(self.epoch())
+        return self._indexed(steps) if self.resident else self._streamed(steps)
 
-    def _indexed(self) -> Iterator[Batch]:
+    def _indexed(self, steps: list[torch.Tensor]) -> Iterator[Batch]:
         arrays = {name: _on_device(self.pairs, name, self.device) for name in self.pairs.arrays}
         indices = torch.as_tensor(self.pairs.indices, device=self.device)
         labels = None if self.pairs.labels is None else self.pairs.labels.to(self.device)
         # The epoch's order goes over in one copy: one in each step would wait for the device.
-        order = list(self.sampler)
-        for positions in torch.cat(order).to(self.device).split([len(part) for part in order]):
+        for positions in torch.cat(steps).to(self.device).split([len(positions) for positions in steps]):
             rows = indices[positions]
             batch = {name: array[rows] for name, array in arrays.items()}
             yield batch if labels is None else batch | {"label": labels[positions]}
 
-    def _streamed(self) -> Iterator[Batch]:
+    def _streamed(self, steps: list[torch.Tensor]) -> Iterator[Batch]:
         on_gpu = self.device.type == "cuda"
         copying = torch.cuda.Stream(self.device) if on_gpu else None
 
@@ -150,7 +151,7 @@ class Loader:
 
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
             waiting: deque = deque()
-            for positions in self.sampler:
+            for positions in steps:
                 waiting.append(reader.submit(load, positions))
                 if len(waiting) > AHEAD:
                     yield self._arrived(*waiting.popleft().result())
@@ -193,7 +194,7 @@ class Batches(pl.LightningDataModule):
         if self.whole_validation and not training:
             rank, world = 0, 1
         order = Order(len(pairs), self.batch, self.seed, training, rank, world)
-        return Loader(pairs, order, self.trainer.strategy.root_device)
+        return Loader(pairs, order, self.trainer.strategy.root_device, lambda: self.trainer.current_epoch)
 
 
 _RESIDENT: dict[tuple, torch.Tensor] = {}

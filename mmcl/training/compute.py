@@ -17,9 +17,16 @@ def lightning_precision(compute: ComputeConfig, device: torch.device) -> str:
     """Precision for a Lightning trainer on `device`; ValueError for an unknown one."""
     name = compute.precision
     if name == "auto":
-        able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        name = "mixed" if able else "single"
+        name = "mixed" if _multiplies_bfloat16(device) else "single"
     return look_up(PRECISIONS, name, "precision")
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether `device` has instructions for it; where they are emulated they are slower than single precision."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def compile_model(model: nn.Module, compute: ComputeConfig, device: torch.device) -> None:

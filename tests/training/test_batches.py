@@ -16,9 +16,7 @@ CPU = torch.device("cpu")
 def epochs(n, batch, world, training=True, epoch=0):
     """Positions by process and step."""
     orders = [Order(n, batch, 7, training, rank, world) for rank in range(world)]
-    for order in orders:
-        order.set_epoch(epoch)
-    return [[part.tolist() for part in order] for order in orders]
+    return [[part.tolist() for part in order.epoch(epoch)] for order in orders]
 
 
 @pytest.mark.parametrize("n, batch", [(48, 16), (50, 16), (9, 16), (16, 4), (1003, 12)])
@@ -88,9 +86,9 @@ def pairs(store):
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_batch_holds_the_rows_of_the_store(pairs, store, resident):
     order = Order(len(pairs), 4, 0, True)
-    batches = list(Loader(pairs, order, CPU, resident))
+    batches = list(Loader(pairs, order, CPU, lambda: 3, resident))
     assert len(batches) == len(order) > 2
-    for batch, positions in zip(batches, order, strict=True):
+    for batch, positions in zip(batches, order.epoch(3), strict=True):
         rows = pairs.indices[positions.numpy()]
         assert batch["ecg"].dtype == torch.float16 and batch["cmr"].dtype == torch.uint8
         assert np.array_equal(batch["ecg"].numpy(), store.ecg[rows])
@@ -130,7 +128,7 @@ def test_whole_validation_is_the_same_for_all_processes(pairs):
         data = Batches(pairs, pairs, 4, 0, whole_validation=whole)
         strategy = SimpleNamespace(root_device=CPU)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
-        return [part.tolist() for part in data.val_dataloader().sampler]
+        return [part.tolist() for part in data.val_dataloader().order.epoch(0)]
 
     assert loader(0, True) == loader(1, True)
     assert sorted(sum(loader(0, True), [])) == list(range(len(pairs)))

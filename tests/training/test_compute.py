@@ -94,11 +94,13 @@ def test_only_the_profile_of_the_paper_is_compiled():
 
 
 def test_precision_by_name(monkeypatch):
-    assert lightning_precision(ComputeConfig(), CPU) == "32-true"
+    assert lightning_precision(ComputeConfig(precision="single"), torch.device("cuda")) == "32-true"
     assert lightning_precision(ComputeConfig(precision="mixed"), CPU) == "bf16-mixed"
     for able, expected in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able, **keywords: able)
         assert lightning_precision(ComputeConfig(), torch.device("cuda")) == expected
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able}, raising=False)
+        assert lightning_precision(ComputeConfig(), CPU) == expected
     with pytest.raises(ValueError, match="unknown precision 'half'; expected one of single, mixed"):
         lightning_precision(ComputeConfig(precision="half"), CPU)
 

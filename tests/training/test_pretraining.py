@@ -104,11 +104,13 @@ def test_an_unknown_arm_is_named(setting):
         pretrain("mcl", setting)
 
 
-def _from_the_shell(processes: int, *command: str) -> None:
+def _from_the_shell(processes: int, *command: str, fails: bool = False) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | (
+        {"TOY_FAILS": "1"} if fails else {}
+    )
     done = subprocess.run([*launch, *command], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode != 0) == fails, done.stderr
 
 
 @pytest.mark.slow
@@ -133,3 +135,18 @@ def test_two_processes_of_8_train_to_the_weights_of_one_of_16(setting):
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6, msg=name)
     assert same["train_loss"].to_numpy() == pytest.approx(losses["train_loss"].to_numpy(), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
+def test_a_training_goes_on_with_another_number_of_processes(setting, before, after):
+    folder = setting.run.checkpoints / "toy"
+    _from_the_shell(1, "tests/training/toy_objective.py")
+    whole = weights(folder)
+    shutil.rmtree(folder)
+    _from_the_shell(before, "tests/training/toy_objective.py", fails=True)
+    assert (folder / LAST).exists() and not (folder / FINISHED).exists()
+    _from_the_shell(after, "tests/training/toy_objective.py")
+    for name, value in whole.items():
+        torch.testing.assert_close(weights(folder)[name], value, rtol=1e-5, atol=1e-6, msg=name)
+    assert len(pretraining.history(folder)) == 2
