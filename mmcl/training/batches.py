@@ -74,7 +74,9 @@ class Order:
     batch, waits for another epoch, for a smaller batch would give a contrastive loss fewer negatives; a set smaller
     than a batch is one batch.
 
-    In validation every row comes once, in batches of almost equal size, equally many for all processes.
+    In validation every row comes once, in batches of almost equal size that do not depend on the number of processes
+    either: on them depends a contrastive loss, by which epochs are compared. They are shared where all processes get
+    equally many, as the communication between them needs; else each process sees them all.
 
     ValueError when there are no rows or fewer than processes, or a batch cannot be shared evenly.
     """
@@ -89,7 +91,9 @@ class Order:
             raise ValueError(f"{n} {split} subjects cannot be shared by {world} processes; expected one each at least")
         self.n, self.seed, self.training, self.rank, self.world = n, seed, training, rank, world
         self.size = min(batch, n - n % world)
-        self.steps = n // self.size if training else math.ceil(math.ceil(n / batch) / world)
+        if not training and math.ceil(n / batch) % world:
+            self.rank, self.world = 0, 1
+        self.steps = n // self.size if training else math.ceil(n / batch) // self.world
 
     def __len__(self) -> int:
         return self.steps
@@ -124,8 +128,9 @@ class Loader:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
+        # Asked as the first batch is: Lightning makes the iterator of a resumed training before it knows the epoch.
         steps = self.order.epoch(self.epoch())
-        return self._indexed(steps) if self.resident else self._streamed(steps)
+        yield from self._indexed(steps) if self.resident else self._streamed(steps)
 
     def _indexed(self, steps: list[torch.Tensor]) -> Iterator[Batch]:
         arrays = {name: _on_device(self.pairs, name, self.device) for name in self.pairs.arrays}

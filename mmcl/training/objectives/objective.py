@@ -42,6 +42,7 @@ class Pretraining(pl.LightningModule):
             raise ValueError(f"profile {profile.name!r}: expected a recipe of the objective {self.objective!r}")
         self.recipe = getattr(profile, self.objective)
         self.ecg, self.preset, self.seed = profile.ecg, preset, seed
+        self.recorded: dict[str, tuple[int, dict[str, torch.Tensor]]] = {}
         # What no tensor tells, for `mmcl.load_encoder`.
         self.facts = {
             "heads": profile.encoder.heads,
@@ -73,11 +74,17 @@ class Pretraining(pl.LightningModule):
         checkpoint["mmcl"] = self.facts
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        return self.step("train", batch, self.step_generator(batch_idx, training=True))
+        loss = self.step("train", batch, self.step_generator(batch_idx, training=True))
+        if self.trainer.is_last_batch:
+            self.tell("train")
+        return loss
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         with apart():
             self.step("validation", batch, self.step_generator(batch_idx, training=False))
+
+    def on_validation_epoch_end(self) -> None:
+        self.tell("validation")
 
     def step_generator(self, batch_idx: int, training: bool) -> torch.Generator:
         """Generator of one step; in validation it is the same in every epoch, so that epochs compare."""
@@ -89,6 +96,15 @@ class Pretraining(pl.LightningModule):
         return augment_ecg(ecg, self.ecg.window, augmentation, self.preset.positive_rescale, random)
 
     def record(self, stage: str, batch_size: int, **scores: torch.Tensor) -> None:
+        """Add to the epoch's scores, which `tell` logs: sums on the device, for a log in each step takes as long as
+        a small model's step.
+        """
+        count, sums = self.recorded.get(stage, (0, {}))
+        added = {name: sums.get(name, 0.0) + value.detach() * batch_size for name, value in scores.items()}
+        self.recorded[stage] = (count + batch_size, added)
+
+    def tell(self, stage: str) -> None:
         """Log epoch means as `<stage>_<name>`, over all processes."""
-        named = {f"{stage}_{name}": value.detach() for name, value in scores.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
+        count, sums = self.recorded.pop(stage)
+        means = {f"{stage}_{name}": value / count for name, value in sums.items()}
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
