@@ -86,7 +86,7 @@ def finetune_seeds(
         """Of each seed a model at its best validation score, and that score."""
         models = [untrained(part, seed, rate) for seed, part in parts.items()]
         folders = [run.folder / "finetuning" / f"{label}-{seed}" for seed in parts]
-        scores = _fit(models, list(parts.values()), folders, setting.device)
+        scores = fit(models, list(parts.values()), folders, setting.device)
         return dict(zip(parts, zip(models, scores, strict=True), strict=True))
 
     def choose(number: int, name: str) -> tuple[float, dict[str, float]]:
@@ -158,11 +158,10 @@ def _long_enough(recipe: FinetuneRecipe, labels: int) -> FinetuneRecipe:
     return dataclasses.replace(recipe, **longer)
 
 
-def _fit(models: list[Supervised], tasks: list[Task], folders: list[Path], device: torch.device) -> list[float]:
-    """Train each with early stopping, all at once; leave `models` with their best weights, in evaluation mode, on
-    `device`.
+def fit(models: list[Supervised], tasks: list[Task], folders: list[Path], device: torch.device) -> list[float]:
+    """Train each of `models` on its task with early stopping, several side by side; the log goes to its folder.
 
-    Returns the validation scores of these weights.
+    Leaves them with their best weights, in evaluation mode, on `device`, and returns the validation scores of these.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     batches = [_batches(model, task) for model, task in zip(models, tasks, strict=True)]

@@ -1,7 +1,7 @@
 """Several seeds of one supervised training in one process: their tensors are stacked, and one call serves all of them.
 
-Models as small as these keep a GPU waiting for the next kernel; stacked, all seeds share each launch. The result is that
-of one after another: every seed has its own labels, order, augmentation, clipping and early stopping.
+Models as small as these keep a GPU waiting for the next kernel; stacked, all seeds share each launch. What comes out is
+what comes out one after another: every seed has its own labels, order, augmentation, clipping and early stopping.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LOGGED = ("train_loss", "validation_loss", "validation_score")
 class SideBySide(pl.LightningModule):
     """`models`, alike in all but seed, weights and labels, as one model whose tensors have a leading axis of seeds.
 
-    `batches` hold the data of each, with equally many training batches and the same validation batches. A model that
-    stops early leaves the stack. `best` holds the best validation score of each and its weights, on the CPU, and
-    `epochs` how many epochs each was trained.
+    `batches` hold the data of each: training sets of one size, which those of the seeds of a task are, and the same
+    validation set. A model that stops early leaves the stack. `best` holds the best validation score of each and its
+    weights, on the CPU, and `epochs` how many epochs each was trained.
     """
 
     def __init__(self, models: list[Supervised], batches: list[Batches]):
