@@ -50,7 +50,8 @@ def finetune_seeds(
 ) -> dict[int, Outcome]:
     """What `finetune` returns of each of `seeds`; those not finished are trained now, several side by side.
 
-    How many at once is `side_by_side` of the profile, see `mmcl.training.side_by_side.how_many`.
+    How many at once is `side_by_side` of the profile, see `mmcl.training.side_by_side.how_many`. Which paths a seed
+    drops (`drop_path`) depends on those that it is trained with; nothing else does.
     """
     if arm not in (*ARMS, *SUPERVISED):
         raise ValueError(f"unknown arm {arm!r}; expected one of {', '.join((*ARMS, *SUPERVISED))}")

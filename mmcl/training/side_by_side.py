@@ -149,13 +149,12 @@ def fit_side_by_side(
     warnings.filterwarnings("ignore", message=".*not yet implemented the batching rule.*")
     together = SideBySide(models, batches)
     recipe = models[0].recipe
-    with TemporaryDirectory() as name:
-        trainer = make_trainer(
-            Path(name), recipe.epochs, recipe.clip, device, "validation_score", "max", keep_last=False
-        )
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / f"{folders[0].name} and {len(folders) - 1} more"
+        trainer = make_trainer(folder, recipe.epochs, recipe.clip, device, "validation_score", "max", keep_last=False)
         trainer.callbacks.remove(trainer.checkpoint_callback)  # every model's best is another epoch's
         trainer.fit(together)
-        curves = pd.read_csv(Path(name) / METRICS)
+        curves = pd.read_csv(folder / METRICS)
     for model, folder, (_, weights), epochs in zip(models, folders, together.best, together.epochs, strict=True):
         model.load_state_dict(weights)
         own = {_named(name, model): name for name in LOGGED}

@@ -35,25 +35,28 @@ def with_downstream(setting, side_by_side, balance="weights", **recipe):
 
 @pytest.fixture
 def both(smoke_run, tmp_path, monkeypatch):
-    """Scores of all seeds, records and curves, trained alone and side by side, in runs of their own."""
+    """Outcomes by seed and curves by folder, trained alone and `at_once` side by side, in runs of their own."""
+    store, fit, sizes = smoke_run.store, finetuning.fit, []
 
-    store = smoke_run.store
+    def noted(models, *rest):
+        sizes.append(len(models))
+        return fit(models, *rest)
 
-    def train(arm, task, few, seeds=SEEDS, device="cpu", choices="corrected", **numbers):
+    def train(arm, task, few, at_once=3, device="cpu", choices="corrected", **numbers):
         made = []
-        for side_by_side in (1, len(seeds)):
+        for side_by_side in (1, at_once):
             monkeypatch.setenv("MMCL_BUILD", str(tmp_path / str(side_by_side)))
             setting = with_downstream(open_setting("smoke", device=device, choices=choices), side_by_side, **numbers)
             setting.run.folder.mkdir(parents=True)
             setting.run.store.symlink_to(store)
-            outcomes = finetune_seeds(arm, task, few, seeds, setting)
-            curves = {
-                file.parent.name: pd.read_csv(file)
-                for file in sorted((setting.run.folder / "finetuning").glob("*/metrics.csv"))
-            }
-            made.append((outcomes, curves))
+            outcomes = finetune_seeds(arm, task, few, SEEDS, setting)
+            assert sizes[0] == max(sizes) == side_by_side and sum(sizes) % len(SEEDS) == 0
+            sizes.clear()
+            files = sorted((setting.run.folder / "finetuning").glob("*/metrics.csv"))
+            made.append((outcomes, {file.parent.name: pd.read_csv(file) for file in files}))
         return made
 
+    monkeypatch.setattr(finetuning, "fit", noted)
     return train
 
 
@@ -97,7 +100,7 @@ def test_a_seed_that_stops_leaves_the_others_as_they_are(both, choices):
 
 
 def test_balanced_sets_are_trained_side_by_side_one_disease_after_another(both):
-    agree(*both("scratch", "risk", 8, balance="sets", epochs=2, batch=4, drop_path=0.0))
+    agree(*both("scratch", "risk", 8, at_once=2, balance="sets", epochs=2, batch=4, drop_path=0.0))
 
 
 @pytest.mark.gpu
