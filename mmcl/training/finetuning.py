@@ -134,7 +134,7 @@ def finetune_seeds(
         }
         return {seed: Fitted(*splits, {"models": models[seed]}) for seed, splits in joined.items()}
 
-    missing = [seed for seed in seeds if not is_finished(outcomes[seed].record, marks[seed])]
+    missing = [seed for seed in outcomes if not is_finished(outcomes[seed].record, marks[seed])]
     if missing:
         example = Supervised(arm, labelled[missing[0]], profile, preset, recipe, missing[0])
         at_once = how_many(example, downstream.side_by_side, setting.device)

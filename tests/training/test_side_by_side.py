@@ -148,6 +148,7 @@ def test_gradients_are_clipped_by_the_norm_of_each_seed(smoke_run):
         torch.testing.assert_close(parameter.grad, own)
 
 
+@pytest.mark.filterwarnings("ignore:.*batching rule")
 def test_every_seed_drops_paths_of_its_own(smoke_run):
     store = Store.open(smoke_run.store)
     models = [supervised(store, drop_path=0.6) for _ in range(2)]
