@@ -158,15 +158,14 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from mmcl.training.finetuning import finetune
+    from mmcl.training.finetuning import finetune_seeds
 
     setting = _setting(options)
     downstream = setting.profile.downstream
     for arm in options.arms:
         for task in _tasks(options, setting):
             for few in (*downstream.few_labels, None):
-                for seed in downstream.seeds:
-                    outcome = finetune(arm, task, few, seed, setting)
+                for outcome in finetune_seeds(arm, task, few, downstream.seeds, setting).values():
                     print(f"{task}: {outcome.stem}")
 
 

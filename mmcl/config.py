@@ -309,13 +309,15 @@ class DownstreamConfig:
     controls; "weights" trains one model of all diseases on all subjects, a case counting as much more as cases are
     rarer. Either way probabilities are moved back to the prevalence. `calibration` is "none" as published, or "platt",
     "temperature" or "isotonic": maps fitted on validation subjects, for every predictor of risk alike. `bootstrap`
-    resamples of test subjects give the intervals.
+    resamples of test subjects give the intervals. `side_by_side` is how many `seeds` are fine-tuned at once, in one
+    process; 0 takes as many as fit on a GPU, and one on a CPU, where nothing is gained.
     """
 
     few_labels: tuple[float, ...] = (0.01, 0.1)
     balance: str = "sets"
     calibration: str = "none"
     seeds: tuple[int, ...] = (0, 101, 202, 303, 404)
+    side_by_side: int = 0
     scratch: FinetuneRecipe = FinetuneRecipe(layer_decay=1.0)
     finetune: FinetuneRecipe = FinetuneRecipe()
     bootstrap: int = 2000

@@ -16,7 +16,7 @@ from mmcl.evaluation.references import demographic_features, fill_missing
 from mmcl.evaluation.tables import compare_predictions, score_predictions
 from mmcl.paths import Run
 from mmcl.setting import Setting
-from mmcl.training.finetuning import finetune
+from mmcl.training.finetuning import finetune_seeds
 from mmcl.training.probing import PROBES, REFERENCES, probe, reference
 from mmcl.training.tasks import Outcome, open_task
 
@@ -56,7 +56,7 @@ def compare(task: str, setting: Setting) -> list[Entry]:
             for arm in PROBED:
                 entries.append(Entry(arm, mode, labels, {run.seed: probe(arm, task, few, setting, mode)}))
         for arm in TUNED:
-            tuned = {seed: finetune(arm, task, few, seed, setting) for seed in downstream.seeds}
+            tuned = finetune_seeds(arm, task, few, downstream.seeds, setting)
             entries.append(Entry(arm, "finetune", labels, tuned))
         for name, modes in REFERENCES.items():
             for mode in modes:

@@ -28,7 +28,7 @@ class TolerantStopping(Callback):
         self.poor = self.poor + 1 if score < self.best - self.tolerance else 0
         return self.poor > self.patience
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.ends(float(trainer.callback_metrics[self.monitor])):
             trainer.should_stop = True
 
@@ -36,5 +36,7 @@ class TolerantStopping(Callback):
 def early_stopping(recipe: FinetuneRecipe, preset: Preset, monitor: str = "validation_score") -> Callback:
     """Stops when `monitor`, an AUROC or a correlation, has not risen for `patience` epochs; see `strict_stopping`."""
     if preset.strict_stopping:
-        return EarlyStopping(monitor, mode="max", patience=recipe.patience, min_delta=0.0)
+        return EarlyStopping(
+            monitor, mode="max", patience=recipe.patience, min_delta=0.0, check_on_train_epoch_end=True
+        )
     return TolerantStopping(monitor, recipe.patience)

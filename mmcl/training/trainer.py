@@ -19,21 +19,16 @@ from mmcl.training.compute import lightning_precision
 LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
 
 
-class Clipping(Callback):
-    """Clips the norm of all gradients at `limit` before each step; 0 leaves them.
+class Trained(pl.LightningModule):
+    """What is trained by `make_trainer`: its gradients are clipped by their whole norm.
 
     Lightning's own clipping refuses fused optimisers under mixed precision, for the sake of a scaler that bfloat16 has
     no use for.
     """
 
-    def __init__(self, limit: float):
-        self.limit = limit
-
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        if self.limit > 0:
-            torch.nn.utils.clip_grad_norm_(module.parameters(), self.limit)
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
 
 class EpochLog(Callback):
@@ -104,8 +99,9 @@ def make_trainer(
         strategy="ddp" if processes * nodes > 1 else "auto",
         max_epochs=epochs,
         precision=lightning_precision(compute, device),
+        gradient_clip_val=clip,
         logger=False,
-        callbacks=[Clipping(clip), log, *bars, *callbacks, best],
+        callbacks=[log, *bars, *callbacks, best],
         enable_progress_bar=watched,
         enable_model_summary=False,
         use_distributed_sampler=False,

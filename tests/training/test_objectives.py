@@ -122,7 +122,7 @@ def test_the_encoder_of_an_arm_is_where_its_finetuning_starts(own_setting, monke
     from mmcl.training import finetuning
 
     seen = {}
-    monkeypatch.setattr(finetuning, "_fit", lambda module, *rest: seen.update(module.encoder.state_dict()) or 1 / 0)
+    monkeypatch.setattr(finetuning, "fit", lambda models, *rest: seen.update(models[0].encoder.state_dict()) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         finetune("cmr_simclr", "risk", 12, 0, own_setting)
     start = pretraining.cmr_encoder_weights(own_setting.run.checkpoints / "cmr_simclr")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
@@ -18,10 +17,10 @@ from mmcl.data.augmentation import augment_ecg
 from mmcl.losses.gather import apart
 from mmcl.training.batches import generator
 from mmcl.training.schedule import scheduled
-from mmcl.training.trainer import BEST
+from mmcl.training.trainer import BEST, Trained
 
 
-class Pretraining(pl.LightningModule):
+class Pretraining(Trained):
     """One objective: a subclass sets `model` when it is made and says in `step` what is minimised.
 
     Class attributes: `objective`, its name and that of its recipe in a `Profile`; `fields`, what its batches hold (see
