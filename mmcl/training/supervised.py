@@ -21,6 +21,7 @@ from mmcl.training.batches import generator
 from mmcl.training.pretraining import CMR_ARMS
 from mmcl.training.schedule import layer_scale, parameter_groups, scheduled
 from mmcl.training.tasks import Task, column_means
+from mmcl.training.trainer import Trained
 
 MAX_CASE_WEIGHT = 20.0
 """Limit on how much more a case counts than a control, when a disease is rare among few labels."""
