@@ -1,44 +1,104 @@
-"""A training as `pretrain` and `finetune` run it, stopped in turn for as many steps of the reference path."""
+"""A training as `pretrain` and `finetune` run it, stopped in turn for as many steps of its published form."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from mmcl.data.store import Store
 from mmcl.training.batches import Batches, StoredPairs
 from mmcl.training.trainer import make_trainer
+from tests.benchmarks.reference.training import Published
 from tests.benchmarks.timing import Comparison, seconds, wait
+
+PREFETCHED = 2
+"""Batches that each worker process of a loader makes ahead."""
 
 
 class Turns(Callback):
-    """Times every `steps` steps of a training, from the end of one to the end of the last, and as many of `reference`.
+    """Times every `steps` steps of a training, loading included, in turn with `reference`, which `prepare` precedes.
 
-    The order is fast, reference, reference, fast, ..., `rounds` pairs after `warmup` steps; then training stops.
+    The order is fast, reference, reference, fast, ..., so that pairs alternate; the first turn warms up and does not
+    count. `items` subjects are seen in a turn. After `rounds` pairs training stops.
     """
 
-    def __init__(self, comparison: Comparison, reference: Callable[[], object], items: int, steps: int, rounds: int):
-        self.comparison, self.reference, self.items = comparison, reference, items
+    def __init__(
+        self,
+        comparison: Comparison,
+        prepare: Callable[[], object],
+        reference: Callable[[], object],
+        items: int,
+        steps: int,
+        rounds: int,
+    ):
+        self.comparison, self.prepare, self.reference, self.items = comparison, prepare, reference, items
         self.steps, self.rounds = steps, rounds
-        self.count, self.start = 0, 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.count = -self.steps  # the first turn warms up and counts not
+        self.done, self.start = 0, 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_) -> None:
-        self.count += 1
-        if self.count % self.steps or trainer.should_stop:
+        self.done += 1
+        turn, rest = divmod(self.done, self.steps)
+        if rest:
             return
-        comparison, device = self.comparison, module.device
-        wait(device)
-        if self.count == 0:
-            self.reference()
-        else:
-            comparison.fast.append((time.perf_counter() - self.start) / self.items / self.steps)
-        while len(comparison.reference) < min(self.rounds, (len(comparison.fast) + 1) // 2 * 2 - len(comparison.fast) % 2):
-            pass
+        wait(module.device)
+        if turn > 1:
+            self.comparison.fast.append((time.perf_counter() - self.start) / self.items)
+        # Two calls after every other turn, and the one that warms up.
+        for _ in range(min(2, self.rounds - turn + 2) if turn % 2 == 0 else turn == 1):
+            self.prepare()
+            passed = seconds(self.reference, module.device) / self.items
+            if turn > 1:
+                self.comparison.reference.append(passed)
+        trainer.should_stop = turn > self.rounds
         self.start = time.perf_counter()
+
+
+def compare_training(
+    comparison: Comparison,
+    module: pl.LightningModule,
+    published: Published,
+    store: Store,
+    labels: np.ndarray | None,
+    batch: int,
+    steps: int,
+    rounds: int,
+    folder: Path,
+    monitor: str = "validation_loss",
+) -> Comparison:
+    """Fill `comparison` from a training of `module` in `folder`, and from `published`, on the same subjects.
+
+    The reference's loader has worker processes beside a GPU; on a CPU, where they would only take the cores from the
+    network, it augments in this process.
+    """
+    device = published.device
+    rows = np.resize(store.indices("train"), batch * steps * (rounds + 2))  # one epoch is enough for all turns
+    subjects = [
+        StoredPairs(
+            store, chosen, tuple(getattr(module, "fields", ("ecg",))), None if labels is None else labels[chosen]
+        )
+        for chosen in (rows, store.indices("validation"))
+    ]
+    workers = 0 if device.type == "cpu" else os.cpu_count() or 1
+    loader = published.loader(subjects[0], batch, workers)
+    stream = (one for _ in iter(int, 1) for one in loader)
+
+    def reference() -> None:
+        for _ in range(steps):
+            published.step(next(stream))
+
+    def ahead() -> None:
+        """What workers made while they were not timed is not counted."""
+        for _ in range(PREFETCHED * workers):
+            next(stream)
+
+    turns = Turns(comparison, ahead, reference, batch * steps, steps, rounds)
+    trainer = make_trainer(folder, 1, module.recipe.clip, device, monitor, "max", (turns,), keep_last=False)
+    trainer.fit(module, Batches(*subjects, batch, seed=0))
+    return comparison

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count, sdpa_flop_count
@@ -31,8 +32,8 @@ from tests.benchmarks.timing import rate, seconds
 ATEN = torch.ops.aten
 ATTENTION_ON_CPU = {
     ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
-    ATEN._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: (
-        sdpa_backward_flop_count(grad, q, k, v)
+    ATEN._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: sdpa_backward_flop_count(
+        grad, q, k, v
     ),
 }
 """Operators that PyTorch's counter does not know."""
@@ -141,27 +142,34 @@ def stored_batch(profile: Profile, batch: int, seed: int = 0) -> dict[str, torch
 
 
 @functools.cache
-def step_cost(arm: str, profile: Profile, batch: int) -> Cost:
-    """Cost of a training step of `batch` subjects: counted at two small batches, for it grows linearly with them.
-
-    (The logits of the contrastive loss grow with the square, some millions among 10^12 operations.)
-    """
-    small, large = (_counted(arm, profile, size) for size in (2, 4))
-    operations, elements, unfused = small + (large - small) * (batch - 2) / 2
+def pretraining_cost(arm: str, profile: Profile, batch: int) -> Cost:
+    """Cost of a training step of `batch` subjects."""
     module = new_module(arm, profile, preset("corrected"), 0)
-    trained = sum(p.numel() for p in module.model.parameters() if p.requires_grad)
-    data = sum(stored_batch(profile, 1)[name].nbytes for name in module.fields) * batch
-    update = UPDATE_PASSES * SINGLE * trained
-    return Cost(operations, elements, update, data, unfused + update)
-
-
-def _counted(arm: str, profile: Profile, batch: int) -> np.ndarray:
-    module = new_module(arm, profile, preset("corrected"), 0)
-    data = {name: value for name, value in stored_batch(profile, batch).items() if name in module.fields}
     module.record = lambda *arguments, **scores: None
+
+    def loss(size: int) -> torch.Tensor:
+        return module.step("train", stored_batch(profile, size), generator(torch.device("cpu"), 0))
+
+    data = sum(stored_batch(profile, 1)[name].nbytes for name in module.fields)
+    return step_cost(loss, module.model, data, batch)
+
+
+def step_cost(loss: Callable[[int], torch.Tensor], model: nn.Module, data: int, batch: int) -> Cost:
+    """Cost of a step of `batch` subjects, whose loss is `loss(batch)`; each is `data` bytes as stored.
+
+    It is counted at two small batches, for it grows linearly with them. (The logits of the contrastive loss grow with
+    the square, some millions among 10^12 operations.)
+    """
+    small, large = (_counted(lambda size=size: loss(size).backward()) for size in (2, 4))
+    operations, elements, unfused = small + (large - small) * (batch - 2) / 2
+    update = UPDATE_PASSES * SINGLE * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return Cost(operations, elements, update, data * batch, unfused + update)
+
+
+def _counted(function: Callable[[], object]) -> np.ndarray:
     flops, traffic = FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU), Traffic()
     with torch.compiler.set_stance("force_eager"), flops, traffic:
-        module.step("train", data, generator(torch.device("cpu"), 0)).backward()
+        function()
     return np.array([flops.get_total_flops(), traffic.product_elements, traffic.every_byte], dtype=float)
 
 
@@ -170,7 +178,7 @@ def roofline(hardware: Hardware, sizes: Profile) -> list[dict[str, object]]:
     rows = []
     for arm, label in SCHEDULES.items():
         recipe = getattr(sizes, arm)
-        cost = step_cost(arm, sizes, recipe.batch)
+        cost = pretraining_cost(arm, sizes, recipe.batch)
         width = getattr(torch, hardware.format).itemsize
         steps = recipe.epochs * (sizes.cohort.train // recipe.batch)
         rows.append(

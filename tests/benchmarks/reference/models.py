@@ -153,9 +153,7 @@ def _head(features: int, hidden: int, projection: int) -> nn.ModuleDict:
 def mdm_loss(ecg: torch.Tensor, prediction: torch.Tensor, weight: float) -> torch.Tensor:
     """(1 - w) MSE + w (1 - NCC) over all patches; both signals are standardised, then multiplied."""
     error = ((prediction - ecg) ** 2).sum() / (ecg.numel() + 1e-5)
-    x, y = (
-        (s - s.mean(-1, keepdim=True)) / (s.var(-1, keepdim=True) + 1e-12).sqrt() for s in (prediction, ecg)
-    )
+    x, y = ((s - s.mean(-1, keepdim=True)) / (s.var(-1, keepdim=True) + 1e-12).sqrt() for s in (prediction, ecg))
     return (1 - weight) * error + weight * (1 - ((x * y).sum(-1) / (ecg.shape[-1] - 1)).mean())
 
 
