@@ -2,10 +2,10 @@
 
 Operations are counted on the real step, forward and backward, by PyTorch's own counter (products, convolutions and
 attention; a multiply-add is two). Bytes are what such an operator has to read and write, at the width of the fastest
-format; all that lies between is taken to be fused into them, which no program does quite. To these come the update, which
-reads parameter, gradient and two moments and writes all but the gradient, and the batch as stored. A step can be no
-faster than max(operations / rate of products, bytes / bandwidth). Beside it, what is moved when every operator of the
-step reads and writes its operands in float32, as PyTorch does without compilation.
+format; all that lies between is taken to be fused into them, which no program does quite. To these come the update,
+which reads parameter, gradient and two moments and writes all but the gradient, and the batch as stored. A step can be
+no faster than max(operations / rate of products, bytes / bandwidth). Beside it, what is moved when every operator of
+the step reads and writes its operands in float32, as PyTorch does without compilation.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ ATTENTION_ON_CPU = {
 """Operators that PyTorch's counter does not know."""
 
 DATA_SHEETS = {
-    "H100 80GB": {"bfloat16": 989e12, "float32": 67e12, "bandwidth": 3.35e12},
+    "H100": {"bfloat16": 989e12, "float32": 67e12, "bandwidth": 3.35e12},
     "H200": {"bfloat16": 989e12, "float32": 67e12, "bandwidth": 4.8e12},
 }
-"""Operations and bytes a second, dense, of the SXM boards by part of their name (NVIDIA's data sheets of H100 and H200)."""
+"""Operations and bytes a second, dense, of the SXM boards (NVIDIA's data sheets of H100 and H200 Tensor Core GPU)."""
 
 UPDATE_PASSES = 7
 """Adam reads parameter, gradient and both moments, and writes parameter and moments."""

@@ -67,7 +67,7 @@ def in_turn(
     device: torch.device,
     rounds: int,
 ) -> Comparison:
-    """Time both `rounds` times, each (function, items of a call), as A B, B A, A B, ...; a first call is not counted."""
+    """Time both, each (function, items of a call), `rounds` times: A B, B A, A B, ... A first call is not counted."""
     sides = [(*fast, comparison.fast), (*reference, comparison.reference)]
     for function, _, _ in sides:
         function()
