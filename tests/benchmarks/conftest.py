@@ -3,25 +3,22 @@
 import datetime
 import os
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from mmcl.data.store import Store
-from mmcl.data.store_writer import StoreWriter
 from mmcl.environment import report
 from mmcl.paths import build_root
-from mmcl.phenotypes import PHENOTYPES
 from mmcl.profiles import profile
 from mmcl.provenance import write_json
 from mmcl.setting import choose_device
-from tests.benchmarks.roofline import device_name, measure_hardware, roofline, stored_batch, table
+from tests.benchmarks.roofline import device_name, measure_hardware, roofline, table
+from tests.benchmarks.stores import random_store
 from tests.benchmarks.timing import Comparison, markdown
 
 ROWS = pytest.StashKey[list]()
 HARDWARE = pytest.StashKey[object]()
-SUBJECTS = 64
+SUBJECTS = 512
 
 
 def pytest_configure(config):
@@ -52,20 +49,8 @@ def keep(request, benchmark):
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Store:
-    """Random subjects in the published shapes."""
-    data = stored_batch(profile("paper"), SUBJECTS)
-    random = np.random.default_rng(0)
-    names = [phenotype.name for phenotype in PHENOTYPES]
-    people = {"subject": [f"s{k:03d}" for k in range(SUBJECTS)], "visit": "2", "flags": ""}
-    people["split"] = ["train"] * (SUBJECTS - 16) + ["validation"] * 16
-    diseases = {name: np.arange(SUBJECTS) % 2 for name in ("CAD", "AF", "DM")}
-    table = pd.DataFrame(random.normal(50, 10, (SUBJECTS, len(names))), columns=names)
-    folder = tmp_path_factory.mktemp("bench") / "store"
-    shapes = {name: tuple(value.shape[1:]) for name, value in data.items()}
-    with StoreWriter(folder, shapes, {"source": "random numbers"}) as writer:
-        arrays = {name: value.numpy() for name, value in data.items()}
-        writer.append(pd.concat([pd.DataFrame({**people, **diseases}), table], axis=1), **arrays)
-    return Store.open(folder)
+    """Random subjects in the published shapes: 70 MB."""
+    return random_store(tmp_path_factory.mktemp("bench") / "store", profile("paper"), SUBJECTS)
 
 
 def pytest_terminal_summary(terminalreporter, config):

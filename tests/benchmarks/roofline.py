@@ -103,6 +103,14 @@ class Hardware:
         width = getattr(torch, self.format).itemsize
         return max(cost.operations / self.products[self.format], cost.bytes(width) / self.bandwidth)
 
+    def products_alone(self, function: Callable[[], object]) -> float:
+        """Least seconds of the products in `function`."""
+        return counted(function)[0] / self.products[self.format]
+
+    def unfused(self, function: Callable[[], object]) -> float:
+        """Least seconds to move the operands of every operator in `function`."""
+        return counted(function)[2] / self.bandwidth
+
     def moving(self, *arrays: np.ndarray | torch.Tensor) -> float:
         """Least seconds to move every byte of `arrays` once."""
         return sum(array.nbytes for array in arrays) / self.bandwidth
@@ -160,13 +168,14 @@ def step_cost(loss: Callable[[int], torch.Tensor], model: nn.Module, data: int, 
     It is counted at two small batches, for it grows linearly with them. (The logits of the contrastive loss grow with
     the square, some millions among 10^12 operations.)
     """
-    small, large = (_counted(lambda size=size: loss(size).backward()) for size in (2, 4))
+    small, large = (counted(lambda size=size: loss(size).backward()) for size in (2, 4))
     operations, elements, unfused = small + (large - small) * (batch - 2) / 2
     update = UPDATE_PASSES * SINGLE * sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Cost(operations, elements, update, data * batch, unfused + update)
 
 
-def _counted(function: Callable[[], object]) -> np.ndarray:
+def counted(function: Callable[[], object]) -> np.ndarray:
+    """Operations, elements that products touch, and bytes of all operands, of what `function` does with tensors."""
     flops, traffic = FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU), Traffic()
     with torch.compiler.set_stance("force_eager"), flops, traffic:
         function()
