@@ -95,8 +95,8 @@ def test_simulation(benchmark, device, hardware, keep, monkeypatch):
             patch.setitem(cohort.BLOCK, device.type, 1)
             return list(simulate_batches(range(FEW), device=device))
 
-    few = cohort.BLOCK["cpu"]
-    moved = hardware.unfused(lambda: list(simulate_batches(range(few)))) / few
+    made = fast()[0]
+    moved = hardware.moving(made.ecg, made.cmr, made.masks) / len(made)
     comparison = Comparison("simulation", f"blocks of {block}", "pairs", moved)
     keep(in_turn(comparison, (fast, block), (plain, FEW), device, 5))
     benchmark.pedantic(fast, rounds=1)

@@ -107,10 +107,6 @@ class Hardware:
         """Least seconds of the products in `function`."""
         return counted(function)[0] / self.products[self.format]
 
-    def unfused(self, function: Callable[[], object]) -> float:
-        """Least seconds to move the operands of every operator in `function`."""
-        return counted(function)[2] / self.bandwidth
-
     def moving(self, *arrays: np.ndarray | torch.Tensor) -> float:
         """Least seconds to move every byte of `arrays` once."""
         return sum(array.nbytes for array in arrays) / self.bandwidth

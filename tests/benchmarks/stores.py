@@ -21,7 +21,7 @@ def random_store(folder: Path, sizes: Profile, subjects: int) -> Store:
     arrays = {name: value.numpy() for name, value in stored_batch(sizes, subjects).items()}
     people = pd.DataFrame({"subject": [f"s{k:05d}" for k in range(subjects)], "visit": "2", "flags": ""})
     people["split"] = np.where(np.arange(subjects) < subjects - VALIDATION, "train", "validation")
-    people[list(DISEASES)] = np.arange(subjects)[:, None] % 2
+    people = people.assign(**{name: np.arange(subjects) % 2 for name in DISEASES})
     shapes = {name: tuple(value.shape[1:]) for name, value in arrays.items()}
     with StoreWriter(folder, shapes, {"source": "random numbers"}) as writer:
         writer.append(people, **arrays)
