@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from mmcl.data.store import Store
@@ -77,13 +78,7 @@ def compare_training(
     network, it augments in this process.
     """
     device = published.device
-    rows = np.resize(store.indices("train"), batch * steps * (rounds + 2))  # one epoch is enough for all turns
-    subjects = [
-        StoredPairs(
-            store, chosen, tuple(getattr(module, "fields", ("ecg",))), None if labels is None else labels[chosen]
-        )
-        for chosen in (rows, store.indices("validation"))
-    ]
+    subjects = some_subjects(module, store, labels, batch * steps * (rounds + 2))
     workers = 0 if device.type == "cpu" else os.cpu_count() or 1
     loader = published.loader(subjects[0], batch, workers)
     stream = (one for _ in iter(int, 1) for one in loader)
@@ -98,6 +93,34 @@ def compare_training(
             next(stream)
 
     turns = Turns(comparison, ahead, reference, batch * steps, steps, rounds)
-    trainer = make_trainer(folder, 1, module.recipe.clip, device, monitor, "max", (turns,), keep_last=False)
-    trainer.fit(module, Batches(*subjects, batch, seed=0))
+    fit(module, subjects, batch, folder, device, turns, monitor)
     return comparison
+
+
+def some_subjects(
+    module: pl.LightningModule, store: Store, labels: np.ndarray | None, count: int
+) -> tuple[StoredPairs, StoredPairs]:
+    """`count` training subjects, again and again the same where the store has fewer, so that one epoch is enough; and
+    those of validation."""
+    fields = tuple(getattr(module, "fields", ("ecg",)))
+    train, validation = (
+        StoredPairs(store, rows, fields, None if labels is None else labels[rows])
+        for rows in (np.resize(store.indices("train"), count), store.indices("validation"))
+    )
+    return train, validation
+
+
+def fit(
+    module: pl.LightningModule,
+    subjects: tuple[StoredPairs, StoredPairs],
+    batch: int,
+    folder: Path,
+    device: torch.device,
+    callback: Callback,
+    monitor: str = "validation_loss",
+) -> None:
+    """Train as `pretrain` does, watched by `callback`."""
+    recipe = module.recipe
+    mode = "min" if monitor.endswith("loss") else "max"
+    trainer = make_trainer(folder, recipe.epochs, recipe.clip, device, monitor, mode, (callback,), keep_last=False)
+    trainer.fit(module, Batches(*subjects, batch, module.seed))

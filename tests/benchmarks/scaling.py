@@ -19,9 +19,9 @@ from pytorch_lightning.callbacks import Callback
 from mmcl.config import preset
 from mmcl.data.store import Store
 from mmcl.profiles import profile
-from mmcl.training.batches import Batches, StoredPairs
+from mmcl.training.batches import StoredPairs
 from mmcl.training.pretraining import new_module
-from mmcl.training.trainer import make_trainer
+from tests.benchmarks.fast import fit
 from tests.benchmarks.timing import wait
 
 ARMS = ("mdm", "mmcl")
@@ -57,9 +57,8 @@ def main(folder: str, subjects: str, epochs: str, device: str, work: str) -> Non
         recipe = dataclasses.replace(getattr(sizes, arm), epochs=int(epochs))
         module = new_module(arm, dataclasses.replace(sizes, **{arm: recipe}), preset("corrected"), 0)
         clock = Epochs()
-        pairs = [StoredPairs(store, chosen, module.fields) for chosen in (rows, store.indices("validation"))]
-        trainer = make_trainer(Path(work) / arm, recipe.epochs, recipe.clip, where, "validation_loss", "min", (clock,))
-        trainer.fit(module, Batches(*pairs, recipe.batch, 0))
+        pairs = tuple(StoredPairs(store, chosen, module.fields) for chosen in (rows, store.indices("validation")))
+        fit(module, pairs, recipe.batch, Path(work) / arm, where, clock)
         times[arm] = clock.seconds
     data = sum(array[:1].nbytes for array in (store.ecg, store.cmr)) * len(rows)
     print(json.dumps({"seconds": times, "data": data, "besides": largest_memory(where) - data}))

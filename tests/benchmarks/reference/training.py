@@ -28,12 +28,15 @@ PLAIN = {"fused": False, "foreach": False}
 
 
 class Published:
-    """One training, from the weights that `module` has now; subclasses say what is built, augmented and minimised."""
+    """One training, from the weights that `module` has now; subclasses say what is built, augmented and minimised.
+
+    Hearts are brought to `side` pixels.
+    """
 
     model: nn.Module
 
-    def __init__(self, module: pl.LightningModule, profile: Profile, device: torch.device):
-        self.module, self.profile, self.recipe, self.device = module, profile, module.recipe, device
+    def __init__(self, module: pl.LightningModule, profile: Profile, device: torch.device, side: int = SIDE):
+        self.module, self.profile, self.recipe, self.device, self.side = module, profile, module.recipe, device, side
         self.model = self.build()
         self.model.load_state_dict(self.weights())
         self.model.to(device).train()
@@ -134,7 +137,7 @@ class Mmcl(Published):
     def augment(self, item, random):
         return {
             "ecg": self.augment_ecg(item["ecg"], self.recipe.ecg_augmentation, random),
-            "cmr": augment_one_cmr(item["cmr"], SIDE, self.recipe.cmr_augmentation, random),
+            "cmr": augment_one_cmr(item["cmr"], self.side, self.recipe.cmr_augmentation, random),
         }
 
     def loss(self, batch, random=None):
