@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -26,6 +26,19 @@ class Rates:
         for name, value in vars(self).items():
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} = {value}: expected a positive number")
+
+
+BENCHED = {"MDM step": "mdm", "MMCL step": "mmcl", "store reading": "read"}
+"""Operations of the table of `make bench` -> the rates that they are."""
+
+
+def best_rates(rough: Mapping[str, float], device: str, summary: Mapping | None = None) -> Rates:
+    """`rough` rates taken on `device`, replaced by those that `make bench` measured on the same device, if it did.
+
+    `summary` is the content of `bench_summary.json`.
+    """
+    rows = summary["rows"] if summary and summary["device"] == device else []
+    return Rates(**{**rough, **{BENCHED[row["operation"]]: row["fast"] for row in rows if row["operation"] in BENCHED}})
 
 
 def stored_bytes(sizes: Profile) -> dict[str, int]:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mmcl.planning import Rates, bottleneck, plan_hours, plan_storage, stored_bytes
+from mmcl.planning import Rates, best_rates, bottleneck, plan_hours, plan_storage, stored_bytes
 from mmcl.profiles import profile
 
 PAPER = profile("paper")
@@ -45,6 +45,13 @@ def test_the_bottleneck_is_named_with_what_limits_it():
     assert "reading" in bottleneck(hours, slow)
     many = dataclasses.replace(RATES, preprocess_cine=0.001)
     assert bottleneck(plan_hours(many, PAPER, 1_000_000, 100_000), many).startswith("Preprocess cines")
+
+
+def test_rates_of_make_bench_replace_rough_ones_of_the_same_device():
+    rows = [{"operation": "MDM step", "fast": 3000.0}, {"operation": "simulation", "fast": 1.0}]
+    rough = dataclasses.asdict(RATES)
+    assert best_rates(rough, "this", {"device": "this", "rows": rows}) == dataclasses.replace(RATES, mdm=3000.0)
+    assert best_rates(rough, "this", {"device": "other", "rows": rows}) == best_rates(rough, "this") == RATES
 
 
 def test_what_cannot_be_is_an_error():
