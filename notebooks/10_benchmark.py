@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 10 Benchmark
 #
-# How fast the compendium is, beside a plain reference path and beside what the hardware allows; that it learns the same
-# for all its speed; and what a cohort of a million ECGs and 100,000 cines would need. It bears on no claim of the paper,
-# but on what the paper's experiments cost. The reference path augments one recording at a time on the CPU, forms the
-# attention's matrix, computes in float32 with a plain optimiser and waits after every step, as published; it is kept in
-# `tests/benchmarks/reference/`.
+# How fast the compendium is, beside a plain reference path and beside what the hardware allows; whether it learns the
+# same for all its speed; and what a cohort of a million ECGs and 100,000 cines would need. It bears on no claim of the
+# paper, but on what its experiments cost. The reference path augments one recording at a time on the CPU, forms the
+# attention's matrix, computes in float32 with a plain optimiser and waits after every step, as published; it is kept
+# in `tests/benchmarks/reference/`.
 #
 # - **Reads** `benchmark.json`, which `python -m tests.benchmarks.curves` writes; `build/bench_summary.json`, if
 #   `make bench` has run.
@@ -40,9 +40,9 @@ summary = read_json(bench) if bench.exists() else None
 report(setting.device)
 
 # %% [markdown]
-# ## Quality does not move
-# The same few epochs on both paths, with several seeds each. Weights are equal at the start, hearts have the size of the
-# profile in both; what is drawn at random differs.
+# ## Whether quality moves
+# The same few epochs on both paths, with several seeds each. Weights are equal at the start, hearts have the size of
+# the profile in both; what is drawn at random differs.
 
 # %%
 curves = pd.DataFrame(measured["curves"])
@@ -111,5 +111,5 @@ write_json(setting.run.results("10_benchmark"), results)
 # %%
 assert curves["seed"].nunique() == 3 and set(compared.index.get_level_values("arm")) == {"mdm", "mmcl"}
 assert curves["loss"].notna().all(), "a training diverged"
-first, last = compared.groupby(level="arm").first(), compared.groupby(level="arm").last()
-assert (last["reference"] < first["reference"]).all(), "the reference path did not learn"
+mdm = compared.loc["mdm"]
+assert (mdm.iloc[-1][["fast", "reference"]] < mdm.iloc[0][["fast", "reference"]]).all(), "MDM did not lower its loss"

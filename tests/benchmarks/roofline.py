@@ -124,7 +124,7 @@ def measure_hardware(device: torch.device) -> Hardware:
     return Hardware(device_name(device), products, 3 * x.nbytes / triad)
 
 
-def _best(function: Callable[[], object], device: torch.device, times: int = 5) -> float:
+def _best(function: Callable[[], object], device: torch.device, times: int = 15) -> float:
     function()
     return min(seconds(function, device) for _ in range(times))
 
@@ -164,7 +164,12 @@ def step_cost(loss: Callable[[int], torch.Tensor], model: nn.Module, data: int, 
     It is counted at two small batches, for it grows linearly with them. (The logits of the contrastive loss grow with
     the square, some millions among 10^12 operations.)
     """
-    small, large = (counted(lambda size=size: loss(size).backward()) for size in (2, 4))
+
+    def at(size: int) -> np.ndarray:
+        model.zero_grad()  # a gradient that is there would be added to
+        return counted(lambda: loss(size).backward())
+
+    small, large = at(2), at(4)
     operations, elements, unfused = small + (large - small) * (batch - 2) / 2
     update = UPDATE_PASSES * SINGLE * sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Cost(operations, elements, update, data * batch, unfused + update)
@@ -213,6 +218,11 @@ def published_hardware() -> list[Hardware]:
     ]
 
 
+def span(hours: float) -> str:
+    """Hours, or minutes of less than one."""
+    return f"{rate(hours)} h" if hours >= 1 else f"{rate(60 * hours)} min"
+
+
 def table(hardware: list[Hardware], sizes: Profile) -> str:
     """Markdown: a line a device and pre-training."""
     lines = [
@@ -226,7 +236,7 @@ def table(hardware: list[Hardware], sizes: Profile) -> str:
             lines.append(
                 f"| {one.name} | {speed} | {row['step']} | {row['operations'] / 1e12:.2f} T "
                 f"| {row['bytes'] / 1e9:.2f} GB ({row['unfused_bytes'] / 1e9:.1f} GB) "
-                f"| {rate(1000 * row['seconds'])} ms, by {by} | {rate(row['hours'])} h |"
+                f"| {rate(1000 * row['seconds'])} ms, by {by} | {span(row['hours'])} |"
             )
     return "\n".join(lines)
 
