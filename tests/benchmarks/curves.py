@@ -60,9 +60,10 @@ def curves(setting: Setting) -> Iterator[dict[str, object]]:
             module = new_module(arm, sizes, setting.preset, seed)
             subjects = tuple(StoredPairs(store, r, module.fields) for r in (rows, store.indices("validation")))
             published = PUBLISHED[arm](module, sizes, setting.device, side=sizes.cmr.image_size)
-            with tempfile.TemporaryDirectory() as folder:
-                fit(module, subjects, recipe.batch, Path(folder), setting.device, pl.Callback())
-                losses = {"fast": history(Path(folder))["train_loss"]}
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name) / f"{arm} seed {seed}"
+                fit(module, subjects, recipe.batch, folder, setting.device, pl.Callback())
+                losses = {"fast": history(folder)["train_loss"]}
             losses["reference"] = list(published.train(subjects[0], recipe.batch))
             for path, values in losses.items():
                 yield from (
