@@ -13,7 +13,7 @@ from tests.benchmarks.scaling import ARMS
 from tests.benchmarks.stores import random_store
 
 SIZES = (256, 512, 1024)
-EPOCHS = 4
+EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
