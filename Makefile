@@ -213,7 +213,10 @@ embed: $(CKPT)/mdm+mmcl/finished.json $(RUN)/results/04_finetune_risk.json $(RUN
 	@test -n "$(ECG)" || { echo "give a folder of WFDB records: make embed ECG=FOLDER" >&2; false; }
 	@$(PYTHON) -m mmcl embed "$(ECG)" $(OPTIONS)
 
+bench: export OMP_NUM_THREADS = $(CORES)
+bench: export DEVICE := $(DEVICE)
 bench: $(READY)  ## time the method's steps beside plain reference paths
+	@mkdir -p $(MMCL_BUILD)
 	@$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-json=$(MMCL_BUILD)/bench.json
 
 calibrate: $(READY)  ## search the simulated cohort's effective parameters further (20 minutes or more)

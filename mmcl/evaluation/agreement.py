@@ -32,8 +32,8 @@ def agreement(table: pd.DataFrame) -> dict[str, str]:
         last = rows.iloc[-1]
         verdict = "no larger than" if last["within"] else "LARGER than"
         sentences[arm] = (
-            f"{arm.upper()}: after {len(rows)} epochs the loss is {last['fast']:.4f} on the fast and {last['reference']:.4f} on the "
-            f"reference path: the difference, {abs(last['difference']):.4f}, is {verdict} the spread between seeds, "
+            f"{arm.upper()}: after {len(rows)} epochs the loss is {last['fast']:.4f} on the fast path and "
+            f"{last['reference']:.4f} on the reference path; the difference, {abs(last['difference']):.4f}, is {verdict} the spread between seeds, "
             f"{last['spread']:.4f}; so it is in {int(rows['within'].sum())} of {len(rows)} epochs."
         )
     return sentences
