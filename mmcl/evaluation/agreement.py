@@ -31,9 +31,10 @@ def agreement(table: pd.DataFrame) -> dict[str, str]:
     for arm, rows in table.groupby(level="arm", sort=False):
         last = rows.iloc[-1]
         verdict = "no larger than" if last["within"] else "LARGER than"
+        losses = " and ".join(f"{last[path]:.4f} on the {path} path" for path in PATHS)
         sentences[arm] = (
-            f"{arm.upper()}: after {len(rows)} epochs the loss is {last['fast']:.4f} on the fast path and "
-            f"{last['reference']:.4f} on the reference path; the difference, {abs(last['difference']):.4f}, is {verdict} the spread between seeds, "
-            f"{last['spread']:.4f}; so it is in {int(rows['within'].sum())} of {len(rows)} epochs."
+            f"{arm.upper()}: after {len(rows)} epochs the loss is {losses}; the difference, "
+            f"{abs(last['difference']):.4f}, is {verdict} the spread between seeds, {last['spread']:.4f}. It is "
+            f"no larger in {int(rows['within'].sum())} of {len(rows)} epochs."
         )
     return sentences

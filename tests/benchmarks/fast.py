@@ -50,12 +50,13 @@ class Turns(Callback):
         wait(module.device)
         if turn > 1:
             self.comparison.fast.append((time.perf_counter() - self.start) / self.items)
-        # Two calls after every other turn, and the one that warms up.
-        for _ in range(min(2, self.rounds - turn + 2) if turn % 2 == 0 else turn == 1):
+        times = self.comparison.reference
+        calls = 1 if turn == 1 else 2 * (turn % 2 == 0)
+        for _ in range(min(calls, self.rounds - len(times))):
             self.prepare()
             passed = seconds(self.reference, module.device) / self.items
             if turn > 1:
-                self.comparison.reference.append(passed)
+                times.append(passed)
         trainer.should_stop = turn > self.rounds
         self.start = time.perf_counter()
 
