@@ -67,9 +67,10 @@ $(READY): requirements.lock pyproject.toml
 
 # ---- which modules each notebook uses, found by reading their imports
 DEPENDENCIES := build/dependencies.mk
-$(DEPENDENCIES): $(wildcard notebooks/*.py mmcl/*.py mmcl/*.csv mmcl/*/*.py mmcl/*/*/*.py mmcl/*/*.yaml)
+BENCHMARK := $(wildcard tests/benchmarks/*.py tests/benchmarks/*/*.py)
+$(DEPENDENCIES): $(wildcard notebooks/*.py mmcl/*.py mmcl/*.csv mmcl/*/*.py mmcl/*/*/*.py mmcl/*/*.yaml) $(BENCHMARK)
 	@mkdir -p $(@D)
-	@$(BASE_PYTHON) mmcl/provenance.py notebooks/*.py mmcl/training/features.py mmcl/training/finetuning.py > $@.partial
+	@$(BASE_PYTHON) mmcl/provenance.py notebooks/*.py mmcl/training/features.py mmcl/training/finetuning.py tests/benchmarks/curves.py > $@.partial
 	@mv $@.partial $@
 ifeq ($(filter clean help,$(or $(MAKECMDGOALS),help)),)
 -include $(DEPENDENCIES)
@@ -133,6 +134,11 @@ $(SUPERVISED): $(RUN)/logs/finetune_%.txt: $(STORE) $(MODULES_finetuning) requir
 	@$(PYTHON) -m mmcl finetune $* $(OPTIONS) > $@.partial
 	@mv $@.partial $@
 
+$(RUN)/benchmark.json: $(STORE) $(BENCHMARK) $(MODULES_curves) requirements.lock | $(READY)
+	@echo "training both paths for their loss curves, and taking rates"
+	@$(PYTHON) -m tests.benchmarks.curves $(OPTIONS)
+	@touch $@
+
 # A product is rewritten only when its content changes, so its own time tells whether what follows is stale.
 PRODUCT = @test -e $@ || { echo "$@ is gone: remove $< and run make again" >&2; false; }
 $(COHORT_RUN)/raw/cohort.json: $(COHORT_RUN)/00_simulate_cohort.ipynb ; $(PRODUCT)
@@ -152,7 +158,8 @@ $(RUN)/04_finetune_risk.ipynb $(RUN)/05_finetune_phenotypes.ipynb: $(STORE) $(PR
 $(RUN)/06_interpret_latent_space.ipynb: $(STORE) $(PRETRAINED)
 $(RUN)/08_use_your_own_ecgs.ipynb: $(CKPT)/mdm+mmcl/finished.json
 $(RUN)/09_what_was_mended.ipynb: $(RUN)/results/04_finetune_risk.json $(RUN)/results/05_finetune_phenotypes.json
-SUMMARISED := $(filter-out 07_% 08_% 09_%,$(STORIES))
+$(RUN)/10_benchmark.ipynb: $(RUN)/benchmark.json $(wildcard $(MMCL_BUILD)/bench_summary.json)
+SUMMARISED := $(filter-out 07_% 08_% 09_% 10_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 
 .PHONY: help setup fetch preprocess pretrain reproduce smoke test lab html embed bench calibrate lint lock clean
@@ -206,7 +213,10 @@ embed: $(CKPT)/mdm+mmcl/finished.json $(RUN)/results/04_finetune_risk.json $(RUN
 	@test -n "$(ECG)" || { echo "give a folder of WFDB records: make embed ECG=FOLDER" >&2; false; }
 	@$(PYTHON) -m mmcl embed "$(ECG)" $(OPTIONS)
 
+bench: export OMP_NUM_THREADS = $(CORES)
+bench: export DEVICE := $(DEVICE)
 bench: $(READY)  ## time the method's steps beside plain reference paths
+	@mkdir -p $(MMCL_BUILD)
 	@$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-json=$(MMCL_BUILD)/bench.json
 
 calibrate: $(READY)  ## search the simulated cohort's effective parameters further (20 minutes or more)

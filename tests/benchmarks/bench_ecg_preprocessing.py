@@ -9,6 +9,7 @@ from scipy.sparse.linalg import spsolve
 
 from mmcl.data import ecg_preprocessing
 from mmcl.data.ecg_preprocessing import baseline, preprocess_ecg
+from tests.benchmarks.timing import Comparison
 
 ROUNDS = 5
 
@@ -34,7 +35,7 @@ def seconds(function, argument):
     return time.perf_counter() - start
 
 
-def test_baseline_speed(benchmark, monkeypatch):
+def test_baseline_speed(benchmark, monkeypatch, hardware, keep):
     signal = np.random.default_rng(0).standard_normal((16, 12, 5000)).cumsum(axis=-1) * 0.01
     baseline(signal[:2])  # compile
     classic, banded, compiled = [], [], []
@@ -52,6 +53,8 @@ def test_baseline_speed(benchmark, monkeypatch):
     rates = [1 / statistics.median(times) for times in (classic, banded, compiled)]
     print(f"\nclassic {rates[0]:.1f} ECG/s, banded by LAPACK {rates[1]:.0f}, compiled {rates[2]:.0f}")
     print(f"{ratio:.0f} times the classic, {to_banded:.0f} times LAPACK's")
+    moved = 2 * hardware.moving(signal[0])
+    keep(Comparison("ECG preprocessing: baseline, one core", f"{len(signal)} ECGs", "ECGs", moved, compiled, classic))
     benchmark(baseline, signal)
     assert ratio > 60
 
