@@ -50,7 +50,7 @@ def test_the_numbers_move_where_the_forms_differ(changes):
     assert time["published"] == time["mended"] < 1
     leads = moved.loc["cosine with the native features, 8 of 12 leads"]
     assert np.isnan(leads["published"]) and 0 < leads["mended"] < 1
-    assert moved.loc["mean epochs of a fine-tuning", "n"] == 1
+    assert moved.loc["mean epochs of a fine-tuning", "n"] >= 1  # others may have been trained in the shared run
 
 
 def test_what_the_run_holds_no_data_for_says_so(changes):
