@@ -104,7 +104,7 @@ class Supervised(pl.LightningModule):
             positive = self.preset.positive_rescale
             x = augment_ecg(batch["ecg"], self.profile.ecg.window, self.recipe.augmentation, positive, random)
         else:
-            x = augment_cmr(batch[self.field], self.profile.cmr.image_size, self.profile.mmcl.cmr_augmentation, random)
+            x = augment_cmr(batch[self.field], self.profile.cmr, self.profile.mmcl.cmr_augmentation, random)
         loss = self.loss(self(x), batch["label"])
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(x))
         return loss
@@ -113,7 +113,7 @@ class Supervised(pl.LightningModule):
         if self.modality == "ecg":
             output = self(first_crop(batch["ecg"], self.profile.ecg.window))
         else:
-            output = self(resize(batch[self.field], self.profile.cmr.image_size))
+            output = self(resize(batch[self.field], self.profile.cmr))
         self.outputs.append((output, batch["label"]))
 
     def on_validation_epoch_end(self) -> None:
@@ -156,7 +156,7 @@ class Supervised(pl.LightningModule):
             if self.modality == "cmr":
                 images = store.images(self.preset.crop_in_evaluation)
                 image = torch.from_numpy(images[chosen]).to(self.device)
-                output = self(resize(image, self.profile.cmr.image_size))
+                output = self(resize(image, self.profile.cmr))
             else:
                 output = self._over_windows(torch.from_numpy(store.ecg[chosen]).to(self.device))
             if self.is_risk:
