@@ -52,7 +52,7 @@ ARMS = {
     "cmr supervised": Arm("CMR, supervised", "#00543D", "D"),
     "ecg features": Arm("Classical ECG features", "#CC79A7", "D"),
     "ecg features, boosted": Arm("ECG features, boosted", "#882255", "D"),
-    "median beat": Arm("Median beat, components", "#AA4499", "D"),
+    "median beat, components": Arm("Median beat, components", "#AA4499", "D"),
     "true geometry": Arm("True geometry (ceiling)", "#B8860B", "D"),
     "true geometry, boosted": Arm("True geometry, boosted (ceiling)", "#6E5000", "D"),
     "demographics": Arm("Demographics", "#1A1A1A", "D"),
