@@ -66,7 +66,7 @@ def median_beats(records: np.ndarray, rate: float) -> np.ndarray:
 
 
 def principal_components(values: np.ndarray, train: np.ndarray, count: int) -> np.ndarray:
-    """First `count` principal components of `values` (n, d), or as many as there are: (n, count), by falling variance.
+    """First `count` principal components of `values` (n, d), or all that vary: (n, count), by falling variance.
 
     Fitted on the rows `train`, without those that hold NaN, which have NaN components.
     """
@@ -74,7 +74,7 @@ def principal_components(values: np.ndarray, train: np.ndarray, count: int) -> n
 
     known = np.isfinite(values).all(axis=1)
     fitted = values[train][known[train]]
-    result = np.full((len(values), min(count, *fitted.shape)), np.nan)
+    result = np.full((len(values), min(count, len(fitted) - 1, fitted.shape[1])), np.nan)
     if result.shape[1]:
         pca = PCA(result.shape[1], svd_solver="full").fit(fitted)
         result[known] = pca.transform(values[known])
@@ -93,7 +93,7 @@ def choose_leading(
     widest = probes[-1]
     score = r2 if widest.kind == "ridge" else auroc
     held = np.asarray(validation_targets, dtype=np.float64)
-    scores = [score(held, probe.predict(validation_features[:, : probe.mean.size])) for probe in probes]
+    scores = [score(held, np.nan_to_num(probe.predict(validation_features[:, : probe.mean.size]))) for probe in probes]
     best = [
         int(np.nanargmax(column)) if np.isfinite(column).any() else len(probes) // 2 for column in np.transpose(scores)
     ]

@@ -8,6 +8,8 @@ is expected without a model.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from mmcl.config import fingerprint
@@ -76,47 +78,24 @@ def _fit(arm: str, mode: str, features: np.ndarray, task: str, few: float | None
         features.shape,
         labelled.store.meta["checksums"],
     )
-    compute = {"boosted": _boosted, "components": _components, "knn": _neighbours}.get(mode, _linear)
+    leading = functools.partial(_linear, leading=LEADING)
+    compute = {"boosted": _boosted, "components": leading, "knn": _neighbours}.get(mode, _linear)
     return outcome.once(mark, labelled, lambda: compute(features, labelled, outcome, run), downstream.calibration)
 
 
-def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> Fitted:
-    train, validation, test = _split(features, task)
-    fitted = _regress(train, validation, task)
-    return _predicted(fitted, validation, test, task, outcome, run, {})
-
-
-def _components(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> Fitted:
-    """As `_linear`, on as many leading columns as validate best for each target."""
-    train, validation, test = _split(features, task)
-    counts = [*(count for count in LEADING if count < train.shape[1]), train.shape[1]]
-    probes = [_regress(train[:, :count], validation[:, :count], task) for count in counts]
-    fitted, used = choose_leading(probes, validation, task.labels[task.validation])
-    choices = {"components": dict(zip(task.targets, used, strict=True))}
-    return _predicted(fitted, validation, test, task, outcome, run, choices)
-
-
-def _split(features: np.ndarray, task: Task) -> list[np.ndarray]:
-    """Features of training, validation and test subjects, without gaps."""
-    return fill_missing(*(features[rows] for rows in (task.train, task.validation, task.test)))
-
-
-def _regress(train: np.ndarray, validation: np.ndarray, task: Task) -> LinearProbe:
-    known = task.labels[task.train], validation, task.labels[task.validation], task.targets
-    return fit_logistic(train, *known, prevalence=task.expected) if task.is_risk else fit_ridge(train, *known)
-
-
-def _predicted(
-    fitted: LinearProbe,
-    validation: np.ndarray,
-    test: np.ndarray,
-    task: Task,
-    outcome: Outcome,
-    run: Run,
-    choices: dict[str, object],
-) -> Fitted:
+def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run, leading: tuple[int, ...] = ()) -> Fitted:
+    """On all columns or, of so many `leading` ones, on as many as validate best for each target."""
+    train, validation, test = fill_missing(*(features[rows] for rows in (task.train, task.validation, task.test)))
+    held, fit = task.labels[task.validation], fit_ridge
+    if task.is_risk:
+        fit = functools.partial(fit_logistic, prevalence=task.expected)
+    counts = [*(count for count in leading if count < train.shape[1]), train.shape[1]]
+    probes = [fit(train[:, :k], task.labels[task.train], validation[:, :k], held, task.targets) for k in counts]
+    fitted, used = choose_leading(probes, validation, held)
     fitted.save(_probe_path(outcome, run, task.name))
-    choices = choices | {"penalty": dict(zip(task.targets, fitted.penalty, strict=True))}
+    choices = {"penalty": dict(zip(task.targets, fitted.penalty, strict=True))}
+    if leading:
+        choices["components"] = dict(zip(task.targets, used, strict=True))
     return Fitted(*(_complete(fitted.predict(x), task) for x in (validation, test)), choices)
 
 

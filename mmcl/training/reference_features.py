@@ -38,7 +38,7 @@ def reference_features(name: str, setting: Setting) -> np.ndarray:
     |---|---|
     | `demographics` | age, sex, height, weight, body surface area |
     | `ecg features` | classical measurements, in millivolt and ms |
-    | `median beat` | principal components of the 12-lead median beat, by falling variance, fitted on training subjects |
+    | `median beat` | components of the 12-lead median beat, by falling variance, fitted on training subjects |
     | | (of the ECG as stored, z-scored: the absolute voltage is lost to it as to the encoders) |
     | `true geometry` | the 82 phenotypes of the simulated heart without errors and gaps, scar depth of 16 segments |
 
