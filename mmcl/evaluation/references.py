@@ -68,16 +68,17 @@ def median_beats(records: np.ndarray, rate: float) -> np.ndarray:
 def principal_components(values: np.ndarray, train: np.ndarray, count: int) -> np.ndarray:
     """First `count` principal components of `values` (n, d), or all that vary: (n, count), by falling variance.
 
-    Fitted on the rows `train`, without those that hold NaN, which have NaN components.
+    Fitted on the rows `train`, without those that hold NaN, which have NaN components. ValueError when fewer than two
+    are left.
     """
     from sklearn.decomposition import PCA
 
     known = np.isfinite(values).all(axis=1)
     fitted = values[train][known[train]]
+    if len(fitted) < 2:
+        raise ValueError(f"{len(fitted)} of {len(train)} training rows without gaps: expected at least two")
     result = np.full((len(values), min(count, len(fitted) - 1, fitted.shape[1])), np.nan)
-    if result.shape[1]:
-        pca = PCA(result.shape[1], svd_solver="full").fit(fitted)
-        result[known] = pca.transform(values[known])
+    result[known] = PCA(result.shape[1], svd_solver="full").fit(fitted).transform(values[known])
     return result
 
 

@@ -98,6 +98,8 @@ def test_components_are_those_of_the_training_covariance():
     np.testing.assert_allclose(np.nanvar(found[train], axis=0, ddof=1), variance[::-1][:3])
     assert np.isnan(found[[2, 50]]).all()
     assert principal_components(values, train[:4], 30).shape == (60, 2)
+    with pytest.raises(ValueError, match="1 of 2 training rows without gaps"):
+        principal_components(values, np.array([2, 3]), 3)
 
 
 def test_as_many_leading_features_serve_as_validate_best():
