@@ -38,7 +38,7 @@ class ContrastiveModel(nn.Module):
         self.projection_head_imaging = ProjectionHead(cmr_encoder.width, hidden, projection)
         learnt = None if temperature is None else nn.Parameter(torch.tensor(math.log(temperature)))
         self.register_parameter("log_temperature", learnt)
-        self.register_parameter("bias", None if bias is None else nn.Parameter(torch.tensor(float(bias))))
+        self.register_parameter("logit_bias", None if bias is None else nn.Parameter(torch.tensor(float(bias))))
         self.decoder = decoder
 
     def project_ecg(self, ecg: torch.Tensor) -> torch.Tensor:

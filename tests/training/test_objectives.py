@@ -270,19 +270,19 @@ def test_a_learnt_temperature_is_trained_and_kept(own_setting):
 
 
 def test_the_sigmoid_loss_learns_temperature_and_bias_without_decay():
-    assert "bias" not in build("mmcl").model.state_dict()
+    assert "logit_bias" not in build("mmcl").model.state_dict()
     module, batch = build("mmcl", loss="sigmoid"), batch_of()
     loss = module.step("validation", batch, draws())
     ecg, cmr = first_crop(batch["ecg"], PROFILE.ecg.window), resize(batch["cmr"], PROFILE.cmr)
     z_ecg, z_cmr = module.model(ecg, cmr)
     torch.testing.assert_close(loss, sigmoid_loss(z_cmr, z_ecg, 0.1, -10.0))
     loss.backward()
-    assert module.model.log_temperature.grad.abs() > 0 and module.model.bias.grad.abs() > 0
+    assert module.model.log_temperature.grad.abs() > 0 and module.model.logit_bias.grad.abs() > 0
     assert module.scores["bias"].item() == -10.0 and module.scores["temperature"].item() == pytest.approx(0.1)
     module.schedule = lambda optimiser: optimiser
     others, learnt = module.configure_optimizers().param_groups
     assert learnt["weight_decay"] == 0.0 and others["weight_decay"] == PROFILE.mmcl.weight_decay
-    assert {id(p) for p in learnt["params"]} == {id(module.model.log_temperature), id(module.model.bias)}
+    assert {id(p) for p in learnt["params"]} == {id(module.model.log_temperature), id(module.model.logit_bias)}
     assert len(others["params"]) == sum(p.requires_grad for p in module.model.parameters()) - 2
     with pytest.raises(ValueError, match="unknown loss 'clop'; expected one of clip, sigmoid"):
         build("mmcl", loss="clop")

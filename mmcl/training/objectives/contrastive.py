@@ -97,18 +97,18 @@ class Contrastive(Pretraining):
             scores["top1"] = (nearest == labels(len(ecg), nearest.device)).float().mean()
         if self.model.log_temperature is not None:
             scores["temperature"] = self.temperature
-        if self.model.bias is not None:
-            scores["bias"] = self.model.bias
+        if self.model.logit_bias is not None:
+            scores["bias"] = self.model.logit_bias
         return loss, scores
 
     def contrast(self, cmr: torch.Tensor, ecg: torch.Tensor) -> torch.Tensor:
         """The recipe's loss of projections, each (batch, projection)."""
         if self.recipe.loss == "sigmoid":
-            return sigmoid_loss(cmr, ecg, self.temperature, self.model.bias)
+            return sigmoid_loss(cmr, ecg, self.temperature, self.model.logit_bias)
         return clip_loss(cmr, ecg, self.temperature, self.recipe.lambda_0)
 
     def configure_optimizers(self) -> dict:
-        learnt = [p for p in (self.model.log_temperature, self.model.bias) if p is not None]
+        learnt = [p for p in (self.model.log_temperature, self.model.logit_bias) if p is not None]
         if not learnt:
             return super().configure_optimizers()
         # Decay would pull the temperature towards 1, and the bias towards 0.
