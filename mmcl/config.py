@@ -86,7 +86,8 @@ class CmrConfig:
     """Heart crop kept in the store (`crop` pixels of 1.8 mm), and what the encoder sees of it.
 
     That is `image_size` pixels a side, and `frames`: "three", as published, "ed+es" or "ed". The encoder has three
-    channels in any case: end-diastole takes the place of frames that are left out.
+    channels in any case: end-diastole takes the place of frames that are left out. Whoever loads such an encoder from
+    its file gives it the frames that it was trained on (`mmcl.data.augmentation.resize`).
     """
 
     crop: int = 78

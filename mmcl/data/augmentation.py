@@ -135,7 +135,8 @@ def seen_frames(cmr: torch.Tensor, view: CmrConfig) -> torch.Tensor:
     Every image passes here before anything else, so that no frame that is left out colours one that is seen.
     """
     channels = look_up(FRAMES, view.frames, "choice of frames")
-    cmr = cmr if view.frames == "three" else cmr[:, channels]
+    if view.frames != "three":
+        cmr = torch.stack([cmr[:, channel] for channel in channels], dim=1)
     return cmr.float().div_(255.0) if cmr.dtype == torch.uint8 else cmr.float()
 
 
