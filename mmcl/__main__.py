@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     identify.set_defaults(command=_identify)
 
     pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train an arm, or resume it")
-    pretrain.add_argument("arm", help="mdm, mmcl, mdm+mmcl, simclr, byol, barlow_twins, clocs or cmr_simclr")
+    pretrain.add_argument("arm", help="mdm, mmcl, mdm+mmcl, joint, simclr, byol, barlow_twins, clocs or cmr_simclr")
     pretrain.set_defaults(command=_pretrain)
 
     finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")

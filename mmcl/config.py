@@ -77,12 +77,22 @@ class EcgConfig:
         return self.sampling_rate * RECORD_SECONDS
 
 
+FRAMES = {"three": (0, 1, 2), "ed+es": (0, 2, 2), "ed": (2, 2, 2)}
+"""Which of the stored frames (0 end-systole, 1 halfway, 2 end-diastole) fills each channel of the CMR encoder."""
+
+
 @dataclass(frozen=True)
 class CmrConfig:
-    """Heart crop kept in the store (`crop` pixels of 1.8 mm) and the side at which the encoder sees it."""
+    """Heart crop kept in the store (`crop` pixels of 1.8 mm), and what the encoder sees of it.
+
+    That is `image_size` pixels a side, and `frames`: "three", as published, "ed+es" or "ed". The encoder has three
+    channels in any case: end-diastole takes the place of frames that are left out. Whoever loads such an encoder from
+    its file gives it the frames that it was trained on (`mmcl.data.augmentation.resize`).
+    """
 
     crop: int = 78
     image_size: int = 84
+    frames: str = "three"
 
 
 @dataclass(frozen=True)
@@ -181,7 +191,10 @@ class MmclRecipe:
     """Multimodal contrastive learning with the CLIP loss; `lambda_0` weighs the cross-entropy over CMR.
 
     The temperature is fixed, as published, or, with `learn_temperature`, starts at its value and is learnt: its
-    logarithm is a parameter, which keeps it positive, and it falls no lower than 1/100 (Radford et al. 2021).
+    logarithm is a parameter, which keeps it positive, and it falls no lower than 1/100 (Radford et al. 2021). `loss`
+    "sigmoid" asks of each pair alone whether it belongs together (Zhai et al. 2023); temperature and a bias, which
+    starts at `bias`, are then learnt in any case. `local_weight` times the loss that aligns phases of the ECG with cine
+    frames (as Selivanov et al. 2025 argue) is added; 0 leaves it out, at no cost.
     """
 
     epochs: int = 300
@@ -193,10 +206,25 @@ class MmclRecipe:
     temperature: float = 0.1
     learn_temperature: bool = False
     lambda_0: float = 0.5
+    loss: str = "clip"
+    bias: float = -10.0
+    local_weight: float = 0.0
     hidden: int = 2048
     projection: int = 128
     ecg_augmentation: EcgAugmentation = EcgAugmentation(probability=0.95, phase_probability=1.0)
     cmr_augmentation: CmrAugmentation = CmrAugmentation()
+
+
+@dataclass(frozen=True)
+class JointRecipe(MmclRecipe):
+    """MDM and MMCL in one stage, on the same batch: the loss of MMCL plus `mdm_weight` times that of MDM.
+
+    Schedule and optimiser are those of MMCL, mask and error those of MDM.
+    """
+
+    mask_ratio: float = 0.8
+    ncc_weight: float = 0.1
+    mdm_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -349,6 +377,7 @@ class Profile:
     cmr_encoder: CmrEncoderConfig = CmrEncoderConfig()
     mdm: MdmRecipe = MdmRecipe()
     mmcl: MmclRecipe = MmclRecipe()
+    joint: JointRecipe = JointRecipe()
     simclr: SimclrRecipe = SimclrRecipe()
     byol: ByolRecipe = ByolRecipe()
     barlow_twins: BarlowTwinsRecipe = BarlowTwinsRecipe()

@@ -348,7 +348,7 @@ def _of_local_tokens(setting: Setting, store: Store) -> Iterator[Change]:
     module = load_module(pretrain(METHOD, setting), METHOD, setting.profile, setting.preset)
     model = module.model.to(setting.device).eval()
     window = first_crop(torch.from_numpy(store.ecg[rows]).to(setting.device), setting.profile.ecg.window)
-    image = resize(torch.from_numpy(store.cmr[rows]).to(setting.device), setting.profile.cmr.image_size)
+    image = resize(torch.from_numpy(store.cmr[rows]).to(setting.device), setting.profile.cmr)
     published, mended = (
         Projections(*(tensor.cpu() for tensor in project(model, window, image, norm))) for norm in (False, True)
     )
@@ -376,8 +376,8 @@ def _of_frames(setting: Setting, store: Store, raw: Path) -> Iterator[Change]:
     else:
         frames = store.frame[rows] if store.frame is not None else _whole_frames(setting, manifest, raw, subjects)
         encoder = load_module(pretrain(METHOD, setting), METHOD, setting.profile, setting.preset).model.encoder_imaging
-        side = setting.profile.cmr.image_size
-        forms = (cmr_features(encoder, images, side, setting.device) for images in (frames, store.cmr[rows]))
+        view = setting.profile.cmr
+        forms = (cmr_features(encoder, images, view, setting.device) for images in (frames, store.cmr[rows]))
         yield from _probed("crop_in_evaluation", *forms, parts, store)
     measure = "share of the heart inside the crop"
     if not manifest.files.segmentation or not _has_images(manifest, raw):

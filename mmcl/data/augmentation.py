@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mmcl.config import CmrAugmentation, EcgAugmentation
+from mmcl.config import FRAMES, CmrAugmentation, CmrConfig, EcgAugmentation, look_up
 from mmcl.precision import without_autocast
 
 JITTER_DEVIATION = 0.25
@@ -130,14 +130,24 @@ def augment_ecg(
 # CMR
 
 
-def as_float(cmr: torch.Tensor) -> torch.Tensor:
-    """Images in [0, 1], float32; uint8, as stored, is divided by 255."""
+def seen_frames(cmr: torch.Tensor, view: CmrConfig) -> torch.Tensor:
+    """Frames (batch, 3, ...) float32 in [0, 1] that fill the encoder's channels; uint8, as stored, is divided by 255.
+
+    Every image passes here before anything else, so that no frame that is left out colours one that is seen.
+    """
+    channels = look_up(FRAMES, view.frames, "choice of frames")
+    if view.frames != "three":
+        cmr = torch.stack([cmr[:, channel] for channel in channels], dim=1)
     return cmr.float().div_(255.0) if cmr.dtype == torch.uint8 else cmr.float()
 
 
-def resize(cmr: torch.Tensor, side: int) -> torch.Tensor:
-    """Evaluation: (batch, 3, crop, crop) uint8 or in [0, 1] -> (batch, 3, side, side) float32 in [0, 1], bilinear."""
-    return F.interpolate(as_float(cmr), size=(side, side), mode="bilinear", align_corners=False)
+def resize(cmr: torch.Tensor, view: CmrConfig) -> torch.Tensor:
+    """Evaluation: (batch, 3, crop, crop) uint8 or in [0, 1] -> (batch, 3, side, side) float32 in [0, 1], bilinear.
+
+    `view` says which frames are seen, and their side, `image_size`.
+    """
+    side = view.image_size
+    return F.interpolate(seen_frames(cmr, view), size=(side, side), mode="bilinear", align_corners=False)
 
 
 def _resized_crop(
@@ -191,18 +201,18 @@ def _colour(
 
 @without_autocast
 def augment_cmr(
-    cmr: torch.Tensor, side: int, augmentation: CmrAugmentation, generator: Generator = None
+    cmr: torch.Tensor, view: CmrConfig, augmentation: CmrAugmentation, generator: Generator = None
 ) -> torch.Tensor:
     """With `augmentation.probability` flip, rotation, colour jitter and random resized crop; else only resized.
 
-    `cmr` (batch, 3, crop, crop), uint8 or in [0, 1] -> (batch, 3, side, side) float32 in [0, 1]. The geometric steps
-    are one bilinear sampling; what lies outside the image is 0. Colour follows it. ValueError for images that are not
-    square.
+    `cmr` (batch, 3, crop, crop), uint8 or in [0, 1] -> (batch, 3, side, side) float32 in [0, 1]; `view` as in `resize`.
+    The geometric steps are one bilinear sampling; what lies outside the image is 0. Colour follows it. ValueError for
+    images that are not square.
     """
     if cmr.ndim != 4 or cmr.shape[1] != 3 or cmr.shape[2] != cmr.shape[3]:
         raise ValueError(f"CMR of shape {tuple(cmr.shape)}: expected (batch, 3, crop, crop)")
-    cmr = as_float(cmr)
-    batch = len(cmr)
+    cmr = seen_frames(cmr, view)
+    batch, side = len(cmr), view.image_size
     chosen = _chosen(augmentation.probability, batch, cmr, generator)
     identity = torch.eye(2, 3, device=cmr.device)
     theta = torch.where(chosen[:, None, None] > 0, _geometry(batch, augmentation, cmr, generator), identity)

@@ -1,16 +1,20 @@
-"""Reference predictors that need no representation learning: demographics, and classical ECG features.
+"""Reference predictors that need no representation learning: demographics, classical ECG features, the median beat.
 
-A result of an encoder means little until it stands beside what age, sex and body size tell, and what the measurements
-of a cardiology report tell. Both are fitted by the linear probe and by the gradient boosting below, on the same labels
-and validation subjects.
+A result of an encoder means little until it stands beside what age, sex and body size tell, what the measurements of a
+cardiology report tell, and what a linear summary of the beat tells. They are fitted by the linear probe and by the
+gradient boosting below, on the same labels and validation subjects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from mmcl.evaluation.metrics import auroc
+from mmcl.data.ecg_beats import detect_qrs, median_beat, remove_wander
+from mmcl.evaluation.metrics import auroc, r2
+from mmcl.evaluation.probe import LinearProbe
 
 DEMOGRAPHICS = ("age", "male", "height", "weight", "bsa")
 """Years, 0 or 1, metre (or cm), kg, m2: what is known of a person before any test."""
@@ -44,6 +48,65 @@ def fill_missing(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     median = np.zeros(train.shape[1])
     median[known] = np.nanmedian(train[:, known], axis=0)
     return [np.where(np.isfinite(x), x, median) for x in (train, *(np.asarray(o, dtype=np.float64) for o in others))]
+
+
+def median_beats(records: np.ndarray, rate: float) -> np.ndarray:
+    """Median beat of each record (n, 12, time), aligned at its QRS: (n, 12 x samples) float64, lead after lead.
+
+    In the records' unit. NaN in every sample of a record with fewer than two whole beats; a lead without signal is 0.
+    """
+    beats = []
+    for record in records:
+        signal = remove_wander(np.asarray(record, dtype=np.float64), rate)
+        signal[np.ptp(record, axis=-1) == 0] = 0.0
+        beat = median_beat(signal, detect_qrs(signal, rate), rate)
+        beats.append(None if beat is None else np.nan_to_num(beat.leads).ravel())
+    size = next((beat.size for beat in beats if beat is not None), 1)
+    return np.stack([np.full(size, np.nan) if beat is None else beat for beat in beats])
+
+
+def principal_components(values: np.ndarray, train: np.ndarray, count: int) -> np.ndarray:
+    """First `count` principal components of `values` (n, d), or all that vary: (n, count), by falling variance.
+
+    Fitted on the rows `train`, without those that hold NaN, which have NaN components. ValueError when fewer than two
+    are left.
+    """
+    from sklearn.decomposition import PCA
+
+    known = np.isfinite(values).all(axis=1)
+    fitted = values[train][known[train]]
+    if len(fitted) < 2:
+        raise ValueError(f"{len(fitted)} of {len(train)} training rows without gaps: expected at least two")
+    result = np.full((len(values), min(count, len(fitted) - 1, fitted.shape[1])), np.nan)
+    result[known] = PCA(result.shape[1], svd_solver="full").fit(fitted).transform(values[known])
+    return result
+
+
+def choose_leading(
+    probes: Sequence[LinearProbe], validation_features: np.ndarray, validation_targets: np.ndarray
+) -> tuple[LinearProbe, list[int]]:
+    """For each target the probe that validates best, by R2 or AUROC, and the number of features that it uses.
+
+    `probes` were fitted on the leading columns of the same features (n, d), the last on all of them. They become one
+    probe on all columns, with coefficient 0 where a target uses fewer. Where validation cannot score a target, the
+    middle one stands.
+    """
+    widest = probes[-1]
+    score = r2 if widest.kind == "ridge" else auroc
+    held = np.asarray(validation_targets, dtype=np.float64)
+    scores = [score(held, np.nan_to_num(probe.predict(validation_features[:, : probe.mean.size]))) for probe in probes]
+    best = [
+        int(np.nanargmax(column)) if np.isfinite(column).any() else len(probes) // 2 for column in np.transpose(scores)
+    ]
+    coefficient = np.zeros_like(widest.coefficient)
+    for k, chosen in enumerate(best):
+        coefficient[k, : probes[chosen].mean.size] = probes[chosen].coefficient[k]
+    intercept, penalty = (
+        np.array([getattr(probes[chosen], name)[k] for k, chosen in enumerate(best)])
+        for name in ("intercept", "penalty")
+    )
+    merged = LinearProbe(widest.kind, widest.names, widest.mean, widest.std, coefficient, intercept, penalty)
+    return merged, [probes[chosen].mean.size for chosen in best]
 
 
 def boosted_scores(

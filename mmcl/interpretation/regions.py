@@ -45,7 +45,7 @@ def project_rows(
     for start in range(0, len(ecg), batch):
         rows = slice(start, start + batch)
         window = first_crop(torch.from_numpy(np.array(ecg[rows])).to(setting.device), setting.profile.ecg.window)
-        image = resize(torch.from_numpy(np.array(cmr[rows])).to(setting.device), setting.profile.cmr.image_size)
+        image = resize(torch.from_numpy(np.array(cmr[rows])).to(setting.device), setting.profile.cmr)
         projected = project(model, window, image, setting.preset.norm_local_tokens)
         parts.append(Projections(*(tensor.cpu() for tensor in projected)))
     return Projections(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))

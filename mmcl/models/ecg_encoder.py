@@ -101,9 +101,12 @@ class EcgEncoder(nn.Module):
         class_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
         return torch.cat([class_token, x], dim=1)
 
-    def sequence(self, ecg: torch.Tensor) -> torch.Tensor:
-        """Class token and patch tokens after the last block, before any norm: (batch, 1 + leads * columns, width)."""
-        x = self.embed(self.patches(ecg))
+    def sequence(self, ecg: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Class token and patch tokens after the last block, before any norm: (batch, 1 + leads * columns, width).
+
+        With `keep`, as in `embed`, the blocks see these tokens alone: (batch, 1 + kept, width).
+        """
+        x = self.embed(self.patches(ecg), keep)
         for block in self.blocks:
             x = block(x)
         return x

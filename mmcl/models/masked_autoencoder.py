@@ -38,26 +38,22 @@ def kept_tokens(tokens: int, mask_ratio: float, rounded: bool = True) -> int:
     return kept
 
 
-class MaskedAutoencoder(nn.Module):
-    """Masked autoencoder on ECGs; its `encoder` holds, after training, the weights to go on with.
-
-    `encoder.state_dict()` is the released layout. Position embeddings of encoder and decoder are fixed.
-    """
+class MaskedDecoder(nn.Module):
+    """Draws the mask, and rebuilds what it hides from an encoder's tokens; its positions are fixed."""
 
     def __init__(
         self,
         ecg: EcgConfig,
-        encoder: EncoderConfig,
+        encoder_width: int,
         decoder: DecoderConfig,
         mask_ratio: float = 0.8,
         round_kept_tokens: bool = True,
         leads: int = len(LEADS),
     ):
         super().__init__()
-        self.encoder = EcgEncoder(ecg, encoder, pooling="class", leads=leads, trainable_position=False)
         self.kept = kept_tokens(leads * ecg.columns, mask_ratio, round_kept_tokens)
         width = decoder.width
-        self.decoder_embed = nn.Linear(encoder.width, width)
+        self.decoder_embed = nn.Linear(encoder_width, width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
         self.decoder_pos_embed = nn.Parameter(sin_cos_embedding(width, leads, ecg.columns), requires_grad=False)
         self.decoder_blocks = nn.ModuleList(Block(width, decoder.heads) for _ in range(decoder.depth))
@@ -82,13 +78,6 @@ class MaskedAutoencoder(nn.Module):
         keep = noise.argsort(dim=1)[:, : self.kept]
         return keep, torch.ones_like(noise).scatter_(1, keep, 0.0)
 
-    def encode(self, ecg: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
-        """Tokens after the final norm, class token first, (batch, 1 + kept, width); `keep` as in `EcgEncoder.embed`."""
-        x = self.encoder.embed(self.encoder.patches(ecg), keep)
-        for block in self.encoder.blocks:
-            x = block(x)
-        return self.encoder.norm(x)
-
     def decode(self, latent: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Samples of all patches, (batch, tokens, patch), from the kept tokens' `latent` (batch, 1 + kept, width)."""
         x = self.decoder_embed(latent)
@@ -99,6 +88,31 @@ class MaskedAutoencoder(nn.Module):
         for block in self.decoder_blocks:
             x = block(x)
         return self.decoder_pred(self.decoder_norm(x[:, 1:]))
+
+
+class MaskedAutoencoder(MaskedDecoder):
+    """Masked autoencoder on ECGs; its `encoder` holds, after training, the weights to go on with.
+
+    `encoder.state_dict()` is the released layout. Position embeddings of encoder and decoder are fixed.
+    """
+
+    def __init__(
+        self,
+        ecg: EcgConfig,
+        encoder: EncoderConfig,
+        decoder: DecoderConfig,
+        mask_ratio: float = 0.8,
+        round_kept_tokens: bool = True,
+        leads: int = len(LEADS),
+    ):
+        # Drawn before the decoder, so that a seed's initial weights do not depend on which class holds which part.
+        own = EcgEncoder(ecg, encoder, pooling="class", leads=leads, trainable_position=False)
+        super().__init__(ecg, encoder.width, decoder, mask_ratio, round_kept_tokens, leads)
+        self.encoder = own
+
+    def encode(self, ecg: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens after the final norm, class token first, (batch, 1 + kept, width); `keep` as in `EcgEncoder.embed`."""
+        return self.encoder.norm(self.encoder.sequence(ecg, keep))
 
     def forward(
         self, ecg: torch.Tensor, noise: torch.Tensor | None = None, generator: torch.Generator | None = None

@@ -35,14 +35,10 @@ class EcgViews(nn.Module):
         """
         encoder = self.encoder_ecg
         columns = encoder.grid[1]
-        patches = encoder.patches(ecg)
         views = []
         for row in rows:
             keep = torch.arange(row * columns, (row + 1) * columns, device=ecg.device).expand(len(ecg), -1)
-            x = encoder.embed(patches, keep)
-            for block in encoder.blocks:
-                x = block(x)
-            views.append(self.projection_head_ecg(encoder.pool(x)))
+            views.append(self.projection_head_ecg(encoder.pool(encoder.sequence(ecg, keep))))
         return torch.stack(views)
 
 

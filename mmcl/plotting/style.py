@@ -42,6 +42,7 @@ ARMS = {
     "mdm": Arm("MDM", "#56B4E9", "o"),
     "mmcl": Arm("MMCL from scratch", "#E69F00", "o"),
     "mdm+mmcl": Arm("MDM + MMCL", "#D55E00", "o"),
+    "joint": Arm("MDM and MMCL in one stage", "#E6005C", "o"),
     "simclr": Arm("SimCLR", "#6A3D9A", "s"),
     "byol": Arm("BYOL", "#8B4513", "s"),
     "barlow_twins": Arm("Barlow Twins", "#0072B2", "s"),
@@ -51,6 +52,9 @@ ARMS = {
     "cmr supervised": Arm("CMR, supervised", "#00543D", "D"),
     "ecg features": Arm("Classical ECG features", "#CC79A7", "D"),
     "ecg features, boosted": Arm("ECG features, boosted", "#882255", "D"),
+    "median beat, components": Arm("Median beat, components", "#F08CE0", "D"),
+    "true geometry": Arm("True geometry (ceiling)", "#1414C8", "D"),
+    "true geometry, boosted": Arm("True geometry, boosted (ceiling)", "#0F0F66", "D"),
     "demographics": Arm("Demographics", "#1A1A1A", "D"),
 }
 """Every arm and reference by its name in the result tables, in the order in which figures list them."""

@@ -18,6 +18,7 @@ from mmcl.paths import Run
 from mmcl.setting import Setting
 from mmcl.training.finetuning import finetune_seeds
 from mmcl.training.probing import PROBES, REFERENCES, probe, reference
+from mmcl.training.reference_features import lacking
 from mmcl.training.tasks import Outcome, open_task
 
 COMPARED = ("mdm", "mmcl", "mdm+mmcl")
@@ -59,7 +60,7 @@ def compare(task: str, setting: Setting) -> list[Entry]:
             tuned = finetune_seeds(arm, task, few, downstream.seeds, setting)
             entries.append(Entry(arm, "finetune", labels, tuned))
         for name, modes in REFERENCES.items():
-            for mode in modes:
+            for mode in () if lacking(name, setting) else modes:
                 arm = name if mode == "linear" else f"{name}, {mode}"
                 entries.append(Entry(arm, "", labels, {run.seed: reference(name, mode, task, few, setting)}))
     return entries

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmcl.atomic import atomic_path
-from mmcl.config import Preset, fingerprint
+from mmcl.config import CmrConfig, Preset, fingerprint
 from mmcl.data.augmentation import resize
 from mmcl.data.store import Store
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
@@ -39,14 +39,14 @@ def ecg_features(
 
 @torch.no_grad()
 def cmr_features(
-    encoder: nn.Module, images: np.ndarray, side: int, device: torch.device, batch: int = 256
+    encoder: nn.Module, images: np.ndarray, view: CmrConfig, device: torch.device, batch: int = 256
 ) -> np.ndarray:
     """Features (n, width) float32 of `images` (n, 3, rows, columns) uint8, as stored: heart crops or whole frames."""
     encoder = encoder.to(device).eval()
     parts = []
     for start in range(0, len(images), batch):
         chosen = torch.from_numpy(np.array(images[start : start + batch])).to(device)
-        parts.append(encoder(resize(chosen, side)).float().cpu().numpy())
+        parts.append(encoder(resize(chosen, view)).float().cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -76,7 +76,7 @@ def stored_features(arm: str, setting: Setting) -> np.ndarray:
     if not is_finished(path.with_suffix(".json"), mark):
         if arm in ("cmr", *CMR_ARMS):
             encoder = load_module(pretrain(source, setting), source, profile, preset).model.encoder_imaging
-            features = cmr_features(encoder, store.images(preset.crop_in_evaluation), profile.cmr.image_size, device)
+            features = cmr_features(encoder, store.images(preset.crop_in_evaluation), profile.cmr, device)
         else:
             encoder = ecg_encoder(arm, setting)
             features = ecg_features(encoder, store.ecg, profile.ecg.window, preset, device)

@@ -1,12 +1,14 @@
 """Predictors fitted on fixed features: probes of frozen encoders, and the references without one.
 
-Probes are linear or by nearest neighbours. References: `demographics` (age, sex, height, weight, body surface area) and
-`ecg features` (classical measurements of the ECG), each linear and, for the latter, by gradient boosting too. All see
-the same subjects as the encoders and choose their penalty, or number of neighbours, on validation. A target without
-usable labels is predicted by what is expected without a model.
+Probes are linear or by nearest neighbours. References, whose features `mmcl.training.reference_features` tells, are
+linear, linear on the leading components, or by gradient boosting. All see the same subjects as the encoders and choose
+their penalty, number of neighbours or of components on validation. A target without usable labels is predicted by what
+is expected without a model.
 """
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 
@@ -15,16 +17,24 @@ from mmcl.data.store import Store
 from mmcl.evaluation.calibration import at_prevalence
 from mmcl.evaluation.neighbours import neighbour_scores
 from mmcl.evaluation.probe import LinearProbe, fit_logistic, fit_ridge
-from mmcl.evaluation.references import boosted_scores, demographic_features, fill_missing
+from mmcl.evaluation.references import boosted_scores, choose_leading, fill_missing
 from mmcl.paths import Run
 from mmcl.provenance import code_fingerprint
 from mmcl.setting import Setting
 from mmcl.training.features import stored_features
+from mmcl.training.reference_features import reference_features
 from mmcl.training.tasks import Fitted, Outcome, Task, column_means, open_task
 
-REFERENCES = {"demographics": ("linear",), "ecg features": ("linear", "boosted")}
-"""Reference -> modes it is fitted in."""
+REFERENCES = {
+    "demographics": ("linear",),
+    "ecg features": ("linear", "boosted"),
+    "median beat": ("components",),
+    "true geometry": ("linear", "boosted"),
+}
+"""Reference -> modes it is fitted in. `true geometry` is the ceiling: the simulated heart itself."""
 
+LEADING = (4, 8, 16, 32)
+"""Numbers of leading components that are tried, beside all."""
 
 PROBES = ("probe", "knn")
 """Modes of probing frozen features: linear, and k nearest neighbours."""
@@ -40,16 +50,10 @@ def probe(arm: str, task: str, few: float | None, setting: Setting, mode: str = 
 
 
 def reference(name: str, mode: str, task: str, few: float | None, setting: Setting) -> Outcome:
-    """Predictions of a reference: `name` and `mode` as in REFERENCES."""
+    """Predictions of a reference: `name` and `mode` as in REFERENCES; ValueError where the cohort cannot have it."""
     if mode not in REFERENCES.get(name, ()):
         raise ValueError(f"no reference {name!r} in mode {mode!r}; expected one of {REFERENCES}")
-    subjects = Store.open(setting.run.store).subjects
-    if name == "demographics":
-        features = demographic_features(subjects).to_numpy(dtype=np.float64)
-    else:
-        columns = [column for column in subjects if column.startswith("ecg_")]
-        features = subjects[columns].to_numpy(dtype=np.float64)
-    return _fit(name, mode, features, task, few, setting)
+    return _fit(name, mode, reference_features(name, setting), task, few, setting)
 
 
 def fitted_probe(arm: str, task: str, run: Run) -> LinearProbe:
@@ -74,16 +78,24 @@ def _fit(arm: str, mode: str, features: np.ndarray, task: str, few: float | None
         features.shape,
         labelled.store.meta["checksums"],
     )
-    compute = {"boosted": _boosted, "knn": _neighbours}.get(mode, _linear)
+    leading = functools.partial(_linear, leading=LEADING)
+    compute = {"boosted": _boosted, "components": leading, "knn": _neighbours}.get(mode, _linear)
     return outcome.once(mark, labelled, lambda: compute(features, labelled, outcome, run), downstream.calibration)
 
 
-def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run) -> Fitted:
+def _linear(features: np.ndarray, task: Task, outcome: Outcome, run: Run, leading: tuple[int, ...] = ()) -> Fitted:
+    """On all columns or, of so many `leading` ones, on as many as validate best for each target."""
     train, validation, test = fill_missing(*(features[rows] for rows in (task.train, task.validation, task.test)))
-    known = task.labels[task.train], validation, task.labels[task.validation], task.targets
-    fitted = fit_logistic(train, *known, prevalence=task.expected) if task.is_risk else fit_ridge(train, *known)
+    held, fit = task.labels[task.validation], fit_ridge
+    if task.is_risk:
+        fit = functools.partial(fit_logistic, prevalence=task.expected)
+    counts = [*(count for count in leading if count < train.shape[1]), train.shape[1]]
+    probes = [fit(train[:, :k], task.labels[task.train], validation[:, :k], held, task.targets) for k in counts]
+    fitted, used = choose_leading(probes, validation, held)
     fitted.save(_probe_path(outcome, run, task.name))
     choices = {"penalty": dict(zip(task.targets, fitted.penalty, strict=True))}
+    if leading:
+        choices["components"] = dict(zip(task.targets, used, strict=True))
     return Fitted(*(_complete(fitted.predict(x), task) for x in (validation, test)), choices)
 
 

@@ -91,13 +91,13 @@ class Supervised(Trained):
         if self.modality == "ecg":
             positive = self.preset.positive_rescale
             return augment_ecg(stored, self.profile.ecg.window, self.recipe.augmentation, positive, random)
-        return augment_cmr(stored, self.profile.cmr.image_size, self.profile.mmcl.cmr_augmentation, random)
+        return augment_cmr(stored, self.profile.cmr, self.profile.mmcl.cmr_augmentation, random)
 
     def plain(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Model input in validation."""
         if self.modality == "ecg":
             return first_crop(batch["ecg"], self.profile.ecg.window)
-        return resize(batch[self.field], self.profile.cmr.image_size)
+        return resize(batch[self.field], self.profile.cmr)
 
     def scores(self, output: torch.Tensor, label: torch.Tensor) -> dict[str, float]:
         """`validation_loss` and `validation_score` of the outputs and labels (rows, targets) of all validation rows."""
@@ -162,7 +162,7 @@ class Supervised(Trained):
             if self.modality == "cmr":
                 images = store.images(self.preset.crop_in_evaluation)
                 image = torch.from_numpy(images[chosen]).to(self.device)
-                output = self(resize(image, self.profile.cmr.image_size))
+                output = self(resize(image, self.profile.cmr))
             else:
                 output = self._over_windows(torch.from_numpy(store.ecg[chosen]).to(self.device))
             if self.is_risk:

@@ -48,7 +48,7 @@ def test_cmr_augmentation(benchmark, device, hardware, keep):
     recipe, there = PAPER.mmcl.cmr_augmentation, images.to(device)
 
     def fast():
-        return augment_cmr(there, PAPER.cmr.image_size, recipe, generator(device, 0))
+        return augment_cmr(there, PAPER.cmr, recipe, generator(device, 0))
 
     def plain():
         return [augment_one_cmr(image, SIDE, recipe, random) for image in images[:FEW].numpy()]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcl.config import CmrAugmentation, EcgAugmentation, preset
+from mmcl.config import CmrAugmentation, CmrConfig, EcgAugmentation, preset
 from mmcl.data.augmentation import augment_cmr, augment_ecg, first_crop, resize
 from mmcl.profiles import profile
 from mmcl.training.batches import generator
@@ -27,7 +27,7 @@ def test_same_loss_and_gradient_as_the_project(arm, monkeypatch):
     published = PUBLISHED[arm](module, sizes, CPU)
     batch = stored_batch(sizes, 6)
     loss = module.step("validation", batch, generator(CPU, 1))
-    whole = {"ecg": first_crop(batch["ecg"], sizes.ecg.window), "cmr": resize(batch["cmr"], sizes.cmr.image_size)}
+    whole = {"ecg": first_crop(batch["ecg"], sizes.ecg.window), "cmr": resize(batch["cmr"], sizes.cmr)}
     expected = published.loss(whole, generator(CPU, 1))
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     loss.backward()
@@ -60,7 +60,8 @@ def test_one_by_one_as_in_batches_cmr():
     image[0, 8:24, 12:28], image[1, 10:22, 8:20], image[2] = 200, 150, 50
     random = np.random.default_rng(0)
     one = torch.stack([augment_one_cmr(image, side, recipe, random) for _ in range(draws)])
-    many = augment_cmr(torch.from_numpy(image).expand(draws, -1, -1, -1), side, recipe, generator(CPU, 0))
+    view = CmrConfig(crop=side, image_size=side)
+    many = augment_cmr(torch.from_numpy(image).expand(draws, -1, -1, -1), view, recipe, generator(CPU, 0))
     assert one.min() >= 0 and one.max() <= 1
     torch.testing.assert_close(one.mean(0), many.mean(0), rtol=0, atol=0.06)
     torch.testing.assert_close(one.std(0), many.std(0), rtol=0, atol=0.06)

@@ -5,22 +5,26 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmcl.config import CmrAugmentation, EcgAugmentation
+from mmcl.config import CmrAugmentation, CmrConfig, EcgAugmentation
 from mmcl.data.augmentation import (
     _geometry,
-    as_float,
     augment_cmr,
     augment_ecg,
     first_crop,
     fourier_surrogate,
     random_crop,
     resize,
+    seen_frames,
     tiled_crops,
 )
 
 NO_ECG = EcgAugmentation(probability=1.0, phase_noise=0.0, jitter=0.0, rescale=0.0)
 NO_CMR = CmrAugmentation(1.0, flip=0.0, rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0, crop_scale=(1, 1))
 # Area 1 leaves a square crop as the only one inside the image, but no random aspect is exactly 1: the whole is taken.
+
+
+def side(pixels: int, frames: str = "three") -> CmrConfig:
+    return CmrConfig(image_size=pixels, frames=frames)
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -115,22 +119,22 @@ def test_ecg_input_is_left_as_it_is_and_a_seed_repeats():
 
 def test_cmr_without_augmentation_is_resized():
     cmr = torch.rand(5, 3, 78, 78)
-    torch.testing.assert_close(augment_cmr(cmr, 64, NO_CMR), resize(cmr, 64), rtol=0.0, atol=1e-4)
+    torch.testing.assert_close(augment_cmr(cmr, side(64), NO_CMR), resize(cmr, side(64)), rtol=0.0, atol=1e-4)
     never = dataclasses.replace(CmrAugmentation(), probability=0.0)
-    torch.testing.assert_close(augment_cmr(cmr, 64, never), resize(cmr, 64), rtol=0.0, atol=1e-4)
-    assert torch.equal(resize(cmr, 78), cmr)
+    torch.testing.assert_close(augment_cmr(cmr, side(64), never), resize(cmr, side(64)), rtol=0.0, atol=1e-4)
+    assert torch.equal(resize(cmr, side(78)), cmr)
 
 
 def test_stored_bytes_become_the_unit_interval():
     stored = torch.randint(0, 256, (2, 3, 20, 20), dtype=torch.uint8)
-    assert as_float(stored).max() <= 1.0
-    torch.testing.assert_close(resize(stored, 20), stored / 255)
-    torch.testing.assert_close(augment_cmr(stored, 16, NO_CMR), resize(stored, 16), rtol=0.0, atol=1e-4)
+    assert seen_frames(stored, CmrConfig()).max() <= 1.0
+    torch.testing.assert_close(resize(stored, side(20)), stored / 255)
+    torch.testing.assert_close(augment_cmr(stored, side(16), NO_CMR), resize(stored, side(16)), rtol=0.0, atol=1e-4)
 
 
 def test_flip_mirrors_left_and_right():
     cmr = torch.rand(4, 3, 32, 32)
-    flipped = augment_cmr(cmr, 32, dataclasses.replace(NO_CMR, flip=1.0))
+    flipped = augment_cmr(cmr, side(32), dataclasses.replace(NO_CMR, flip=1.0))
     torch.testing.assert_close(flipped, cmr.flip(3), rtol=0.0, atol=1e-4)
 
 
@@ -138,7 +142,7 @@ def test_rotation_turns_about_the_centre_within_its_limit():
     # A dot to the right of the centre: where it lands gives angle and distance.
     cmr = torch.zeros(500, 3, 65, 65)
     cmr[:, :, 31:34, 51:54] = 1.0
-    turned = augment_cmr(cmr, 65, dataclasses.replace(NO_CMR, rotation=45.0), _generator())[:, 0]
+    turned = augment_cmr(cmr, side(65), dataclasses.replace(NO_CMR, rotation=45.0), _generator())[:, 0]
     place = torch.arange(65.0) - 32
     total = turned.sum(dim=(1, 2))
     x = (turned.sum(dim=1) * place).sum(dim=1) / total
@@ -153,7 +157,7 @@ def test_random_resized_crop_magnifies_by_its_scale():
     # Images whose frames hold the x and the y coordinate show which window was taken.
     axis = torch.linspace(0.5 / 64, 1 - 0.5 / 64, 64)
     cmr = torch.stack([axis.expand(64, 64), axis[:, None].expand(64, 64), torch.zeros(64, 64)]).expand(2000, 3, 64, 64)
-    cropped = augment_cmr(cmr, 64, dataclasses.replace(NO_CMR, crop_scale=(0.6, 1.0)), _generator())
+    cropped = augment_cmr(cmr, side(64), dataclasses.replace(NO_CMR, crop_scale=(0.6, 1.0)), _generator())
     width = (cropped[:, 0, 32, 62] - cropped[:, 0, 32, 1]) * 64 / 61
     height = (cropped[:, 1, 62, 32] - cropped[:, 1, 1, 32]) * 64 / 61
     area, aspect = width * height, width / height
@@ -179,24 +183,24 @@ def test_contrast_and_saturation_leave_a_grey_image_to_brightness():
     grey = torch.full((50, 3, 16, 16), 0.5)
     bright = dataclasses.replace(NO_CMR, brightness=0.5)
     all_three = dataclasses.replace(bright, contrast=0.5, saturation=0.5)
-    expected = augment_cmr(grey, 16, bright, _generator())
-    torch.testing.assert_close(augment_cmr(grey, 16, all_three, _generator()), expected, rtol=0.0, atol=1e-4)
+    expected = augment_cmr(grey, side(16), bright, _generator())
+    torch.testing.assert_close(augment_cmr(grey, side(16), all_three, _generator()), expected, rtol=0.0, atol=1e-4)
 
 
 def test_colour_jitter_equals_its_steps():
     """Against brightness, contrast and saturation one after the other, recovered from the sampled factors' ranges."""
     grey = torch.tensor([0.299, 0.587, 0.114])
     cmr = 0.4 + 0.2 * torch.rand(200, 3, 16, 16)  # stays inside [0, 1] under any one factor
-    bright = augment_cmr(cmr, 16, dataclasses.replace(NO_CMR, brightness=0.5), _generator())
+    bright = augment_cmr(cmr, side(16), dataclasses.replace(NO_CMR, brightness=0.5), _generator())
     factor = bright.flatten(1).mean(1) / cmr.flatten(1).mean(1)
     torch.testing.assert_close(bright, cmr * factor[:, None, None, None], rtol=1e-3, atol=1e-3)
     assert 0.5 <= factor.min() < 0.55 and 1.45 < factor.max() <= 1.501
-    contrast = augment_cmr(cmr, 16, dataclasses.replace(NO_CMR, contrast=0.5), _generator())
+    contrast = augment_cmr(cmr, side(16), dataclasses.replace(NO_CMR, contrast=0.5), _generator())
     mean = (cmr.mean(dim=(2, 3)) @ grey)[:, None, None, None]
     factor = (contrast - mean).flatten(1).norm(dim=1) / (cmr - mean).flatten(1).norm(dim=1)
     torch.testing.assert_close(contrast - mean, (cmr - mean) * factor[:, None, None, None], rtol=1e-2, atol=1e-3)
     assert 0.5 <= factor.min() < 0.55 and 1.45 < factor.max() <= 1.501
-    saturated = augment_cmr(cmr, 16, dataclasses.replace(NO_CMR, saturation=0.5), _generator())
+    saturated = augment_cmr(cmr, side(16), dataclasses.replace(NO_CMR, saturation=0.5), _generator())
     luma = torch.einsum("bchw,c->bhw", cmr, grey)[:, None]
     factor = (saturated - luma).flatten(1).norm(dim=1) / (cmr - luma).flatten(1).norm(dim=1)
     torch.testing.assert_close(saturated - luma, (cmr - luma) * factor[:, None, None, None], rtol=1e-2, atol=1e-3)
@@ -204,13 +208,29 @@ def test_colour_jitter_equals_its_steps():
 
 def test_cmr_stays_in_the_unit_interval_and_differs_between_samples():
     cmr = torch.rand(1, 3, 40, 40).expand(16, -1, -1, -1)
-    augmented = augment_cmr(cmr, 32, CmrAugmentation(), _generator())
+    augmented = augment_cmr(cmr, side(32), CmrAugmentation(), _generator())
     assert augmented.shape == (16, 3, 32, 32)
     assert augmented.min() >= 0.0 and augmented.max() <= 1.0
     assert F.mse_loss(augmented[0], augmented[1]) > 1e-3
-    assert torch.equal(augmented, augment_cmr(cmr, 32, CmrAugmentation(), _generator()))
+    assert torch.equal(augmented, augment_cmr(cmr, side(32), CmrAugmentation(), _generator()))
 
 
 def test_images_must_be_square():
     with pytest.raises(ValueError, match=r"\(2, 3, 20, 30\)"):
-        augment_cmr(torch.zeros(2, 3, 20, 30), 16, NO_CMR)
+        augment_cmr(torch.zeros(2, 3, 20, 30), side(16), NO_CMR)
+
+
+@pytest.mark.parametrize("frames, seen", [("three", (0, 1, 2)), ("ed+es", (0, 2, 2)), ("ed", (2, 2, 2))])
+def test_frames_that_are_left_out_are_not_seen_even_through_colour(frames, seen):
+    cmr = torch.rand(6, 3, 20, 20)
+    expected = resize(cmr[:, seen], side(16))
+    torch.testing.assert_close(resize(cmr, side(16, frames)), expected)
+    other = cmr.clone()
+    other[:, [k for k in range(3) if k not in seen]] = 0.5
+    one, two = (augment_cmr(x, side(16, frames), CmrAugmentation(), _generator()) for x in (cmr, other))
+    assert torch.equal(one, two)
+
+
+def test_unknown_frames_are_named():
+    with pytest.raises(ValueError, match="unknown choice of frames 'es'; expected one of three, ed\\+es, ed"):
+        resize(torch.zeros(1, 3, 20, 20), side(16, "es"))

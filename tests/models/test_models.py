@@ -14,7 +14,7 @@ from mmcl.config import LEADS, CmrEncoderConfig, DecoderConfig, EcgConfig, Encod
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.models.ecg_encoder import EcgEncoder, PatchEmbedding
-from mmcl.models.masked_autoencoder import MaskedAutoencoder
+from mmcl.models.masked_autoencoder import MaskedAutoencoder, MaskedDecoder
 from mmcl.models.pretrained import PretrainedEncoder
 from mmcl.models.projection import ProjectionHead
 from mmcl.models.transformer import Attention, Block, DropPath, Mlp
@@ -27,6 +27,17 @@ CMR_ENCODER = CmrEncoderConfig("bottleneck", (1, 1, 1, 1), (4, 4, 4, 4))
 
 def _ecg(pooling: str) -> EcgEncoder:
     return EcgEncoder(ECG, ENCODER, pooling=pooling)
+
+
+class Decoding(nn.Module):
+    """The decoder on some kept tokens, which it takes as integers."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = MaskedDecoder(ECG, 16, DecoderConfig(width=16, depth=1, heads=4))
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        return self.decoder.decode(latent, torch.arange(10).expand(len(latent), -1))
 
 
 # name: (build, shapes of the inputs, shapes of the outputs)
@@ -46,6 +57,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list, list]] = {
         [(3, 12, 100)],
         [(3, 48, 25), (3, 48), (3, 11, 16)],
     ),
+    "MaskedDecoder": (Decoding, [(3, 11, 16)], [(3, 48, 25)]),
     "EcgViews": (lambda: EcgViews(_ecg("mean"), ProjectionHead(16, 32, 8)), [(3, 12, 100)], [(3, 8)]),
     "EcgViews three layers": (
         lambda: EcgViews(_ecg("mean"), ProjectionHead(16, 32, 8, batch_norm=True, depth=3)),

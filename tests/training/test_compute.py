@@ -17,9 +17,10 @@ PROFILE = profile("smoke")
 CPU = torch.device("cpu")
 
 
-def module_and_batch(objective, batch=8):
+def module_and_batch(objective, batch=8, **options):
     torch.manual_seed(0)
-    module = OBJECTIVES[objective](PROFILE, preset("corrected"), 0)
+    recipe = dataclasses.replace(getattr(PROFILE, objective), **options)
+    module = OBJECTIVES[objective](dataclasses.replace(PROFILE, **{objective: recipe}), preset("corrected"), 0)
     module.record = lambda *arguments, **scores: None
     random = torch.Generator().manual_seed(0)
     side = PROFILE.cmr.crop
@@ -34,11 +35,19 @@ def loss(module, batch, stage="train"):
     return module.step(stage, batch, torch.Generator().manual_seed(1))
 
 
+OPTIONS = [(objective, {}) for objective in OBJECTIVES] + [
+    ("mdm", {"masked_only": True, "per_patch": True, "similarity_weight": 0.1}),
+    ("mmcl", {"learn_temperature": True}),
+    ("mmcl", {"loss": "sigmoid"}),
+    ("mmcl", {"local_weight": 0.1}),
+]
+
+
 @pytest.mark.parametrize("stage", ["train", "validation"])
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_step_never_waits_for_a_number(objective, stage):
+@pytest.mark.parametrize("objective, options", OPTIONS)
+def test_a_step_never_waits_for_a_number(objective, options, stage):
     """Tensors without numbers go through a step: what asks for one, and so would wait for a GPU, raises."""
-    module, batch = module_and_batch(objective)
+    module, batch = module_and_batch(objective, **options)
     random = torch.Generator().manual_seed(1)
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         value = module.step(stage, {name: fake.from_tensor(values) for name, values in batch.items()}, random)
@@ -118,9 +127,9 @@ def test_mixed_precision_moves_a_loss_by_rounding_alone(objective):
 
 def test_images_are_sampled_in_single_precision_under_autocast():
     cmr = torch.rand(4, 3, 78, 78)
-    plain = augment_cmr(cmr, 48, PROFILE.mmcl.cmr_augmentation, torch.Generator().manual_seed(0))
+    plain = augment_cmr(cmr, PROFILE.cmr, PROFILE.mmcl.cmr_augmentation, torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = augment_cmr(cmr, 48, PROFILE.mmcl.cmr_augmentation, torch.Generator().manual_seed(0))
+        mixed = augment_cmr(cmr, PROFILE.cmr, PROFILE.mmcl.cmr_augmentation, torch.Generator().manual_seed(0))
     assert torch.equal(plain, mixed)
 
 

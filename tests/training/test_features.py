@@ -53,9 +53,9 @@ def test_the_cmr_encoder_sees_crops_or_whole_frames(smoke_run):
     features = stored_features("cmr", setting)
     folder = pretrain("mdm+mmcl", setting)
     encoder = load_module(folder, "mdm+mmcl", setting.profile, setting.preset).model.encoder_imaging
-    side = setting.profile.cmr.image_size
-    np.testing.assert_array_equal(features, cmr_features(encoder, frame, side, setting.device))
-    assert np.abs(features - cmr_features(encoder, crops.cmr, side, setting.device)).max() > 1e-3
+    view = setting.profile.cmr
+    np.testing.assert_array_equal(features, cmr_features(encoder, frame, view, setting.device))
+    assert np.abs(features - cmr_features(encoder, crops.cmr, view, setting.device)).max() > 1e-3
 
 
 def test_a_store_without_whole_frames_says_which_choice_needs_them(smoke_run):

@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import mmcl
 from mmcl.__main__ import main
 from mmcl.config import EcgAugmentation, preset
-from mmcl.data.augmentation import first_crop
+from mmcl.data.augmentation import first_crop, resize
+from mmcl.data.cardiac_phase import frame_closeness
 from mmcl.data.store import Store
+from mmcl.interpretation.localisation import project
 from mmcl.losses.mdm import mdm_loss, normalise_patches, restore_patches
+from mmcl.losses.phases import phase_loss
+from mmcl.losses.sigmoid import sigmoid_loss
 from mmcl.losses.simclr import nt_xent_loss
 from mmcl.profiles import PROFILES, profile
 from mmcl.training import pretraining
@@ -262,6 +267,153 @@ def test_a_learnt_temperature_is_trained_and_kept(own_setting):
     module = load_module(folder, "mmcl", setting.profile, PRESET)
     assert module.temperature.item() != pytest.approx(0.1, rel=1e-5)
     assert "train_temperature" in history(folder)
+
+
+def test_the_sigmoid_loss_learns_temperature_and_bias_without_decay():
+    assert "logit_bias" not in build("mmcl").model.state_dict()
+    module, batch = build("mmcl", loss="sigmoid"), batch_of()
+    loss = module.step("validation", batch, draws())
+    ecg, cmr = first_crop(batch["ecg"], PROFILE.ecg.window), resize(batch["cmr"], PROFILE.cmr)
+    z_ecg, z_cmr = module.model(ecg, cmr)
+    torch.testing.assert_close(loss, sigmoid_loss(z_cmr, z_ecg, 0.1, -10.0))
+    loss.backward()
+    assert module.model.log_temperature.grad.abs() > 0 and module.model.logit_bias.grad.abs() > 0
+    assert module.scores["bias"].item() == -10.0 and module.scores["temperature"].item() == pytest.approx(0.1)
+    module.schedule = lambda optimiser: optimiser
+    others, learnt = module.configure_optimizers().param_groups
+    assert learnt["weight_decay"] == 0.0 and others["weight_decay"] == PROFILE.mmcl.weight_decay
+    assert {id(p) for p in learnt["params"]} == {id(module.model.log_temperature), id(module.model.logit_bias)}
+    assert len(others["params"]) == sum(p.requires_grad for p in module.model.parameters()) - 2
+    with pytest.raises(ValueError, match="unknown loss 'clop'; expected one of clip, sigmoid"):
+        build("mmcl", loss="clop")
+
+
+def _beating_batch(count=12, period=90):
+    """A batch whose ECGs have a spike each `period` samples, later by a few in each record."""
+    batch = batch_of(count)
+    ecg = 0.01 * batch["ecg"].float()
+    for k in range(count):
+        ecg[k, :, 5 + 3 * k :: period] += 5.0
+    return batch | {"ecg": ecg.half()}
+
+
+def test_the_local_term_is_that_of_tokens_near_a_phase_and_of_frames_alone():
+    batch = _beating_batch()
+    module = build("mmcl", local_weight=0.5).eval()
+    loss = module.step("validation", batch, draws())
+    plain = build("mmcl").eval().step("validation", batch, draws())
+
+    # Token by token, with weights from the phases of the samples in each patch.
+    ecg, cmr = first_crop(batch["ecg"], PROFILE.ecg.window), resize(batch["cmr"], PROFILE.cmr)
+    near = frame_closeness(batch["ecg"], PROFILE.ecg.sampling_rate)[:, :, : PROFILE.ecg.window]
+    model, width = module.model, PROFILE.ecg.patch
+    tokens = model.encoder_ecg.tokens(ecg)
+    ecg_local, cmr_local = (torch.zeros(12, 3, PROFILE.mmcl.projection) for _ in range(2))
+    for b in range(12):
+        for frame in range(3):
+            weight = [near[b, frame, width * (t % 6) : width * (t % 6 + 1)].mean() for t in range(72)]
+            weight = torch.stack(weight) / sum(weight)
+            mean = model.encoder_ecg.fc_norm((weight[:, None] * tokens[b]).sum(0))
+            ecg_local[b, frame] = model.projection_head_ecg(mean)
+            cmr_local[b, frame] = model.project_cmr(cmr[b, [frame] * 3][None])[0]
+    local = phase_loss(ecg_local, cmr_local, torch.ones(12, dtype=torch.bool), PROFILE.mmcl.temperature)
+    torch.testing.assert_close(module.scores["local"], local, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loss, plain + 0.5 * local, rtol=1e-4, atol=1e-5)
+
+
+def test_in_training_phases_stay_in_step_with_the_window():
+    module, batch = build("mmcl", local_weight=0.5), _beating_batch()
+    still = dataclasses.replace(PROFILE.mmcl.ecg_augmentation, probability=0.0)
+    module.recipe = dataclasses.replace(module.recipe, ecg_augmentation=still)
+    ecg, _, closeness = module.views("train", batch, draws())
+    whole = frame_closeness(batch["ecg"], PROFILE.ecg.sampling_rate)
+    width, starts = PROFILE.ecg.window, []
+    for record, window, near, found in zip(batch["ecg"].float(), ecg, whole, closeness, strict=True):
+        starts.append(
+            next(
+                k
+                for k in range(record.shape[1] - width + 1)
+                if torch.allclose(record[:, k : k + width], window, atol=1e-3)
+            )
+        )
+        expected = F.avg_pool1d(near[:, starts[-1] : starts[-1] + width], PROFILE.ecg.patch)
+        torch.testing.assert_close(found, expected)
+    assert len(set(starts)) > 6
+
+
+def test_the_local_term_costs_nothing_when_off_and_needs_three_frames(monkeypatch):
+    from mmcl.training.objectives import contrastive
+
+    monkeypatch.setattr(contrastive, "frame_closeness", lambda *a: 1 / 0)
+    module = build("mmcl")
+    module.step("train", batch_of(4), draws())
+    assert "local" not in module.scores
+    numbers = dataclasses.replace(
+        PROFILE,
+        cmr=dataclasses.replace(PROFILE.cmr, frames="ed"),
+        mmcl=dataclasses.replace(PROFILE.mmcl, local_weight=1.0),
+    )
+    with pytest.raises(ValueError, match="frames 'ed': expected 'three'"):
+        OBJECTIVES["mmcl"](numbers, PRESET, seed=0)
+
+
+def test_an_ecg_without_beats_is_left_out_of_the_local_term_alone():
+    batch = _beating_batch()
+    batch["ecg"][3] = 0.0
+    module = build("mmcl", local_weight=0.5)
+    loss = module.step("train", batch, draws())
+    loss.backward()
+    assert loss.isfinite() and all(p.grad.isfinite().all() for p in module.model.parameters() if p.grad is not None)
+
+
+def test_frames_reach_training_and_evaluation():
+    numbers = dataclasses.replace(PROFILE, cmr=dataclasses.replace(PROFILE.cmr, frames="ed"))
+    for objective in ("mmcl", "cmr_simclr"):
+        torch.manual_seed(0)
+        module = OBJECTIVES[objective](numbers, PRESET, seed=0).eval()
+        module.record = lambda *arguments, **scores: None
+        batch = batch_of(8)
+        other = batch | {"cmr": batch["cmr"].clone()}
+        other["cmr"][:, :2] = 0
+        for stage in ("train", "validation"):
+            assert module.step(stage, batch, draws()) == module.step(stage, other, draws())
+
+
+# Joint
+
+
+@pytest.mark.parametrize("changes", [{}, {"local_weight": 0.3}, {"loss": "sigmoid"}])
+def test_joint_training_adds_mdm_to_mmcl_on_one_view(changes):
+    batch = _beating_batch()
+    joint, mmcl_alone = build("joint", mdm_weight=0.7, **changes).eval(), build("mmcl", **changes).eval()
+    seen = {}
+    joint.model.encoder_ecg.register_forward_pre_hook(lambda encoder, inputs: seen.setdefault("whole", inputs[0]))
+    rebuild = joint.model.reconstruct
+    joint.model.reconstruct = lambda ecg, random: seen.update(ecg=ecg, output=rebuild(ecg, random)) or seen["output"]
+    loss = joint.step("train", batch, draws())
+    torch.testing.assert_close(joint.scores["mdm"], mdm_loss(seen["ecg"], seen["output"].prediction))
+    torch.testing.assert_close(loss, mmcl_alone.step("train", batch, draws()) + 0.7 * joint.scores["mdm"])
+    assert seen.get("whole", seen["ecg"]) is seen["ecg"]
+    assert seen["output"].mask.mean().item() == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_joint_encoder_learns_from_both_terms():
+    for weight, name in ((0.0, "mdm_weight"), (1.0, "mdm_weight")):
+        module = build("joint", **{name: weight})
+        module.step("train", batch_of(), draws()).backward()
+        assert module.model.encoder_ecg.patch_embed.proj.weight.grad.any()
+        assert module.model.decoder.decoder_pred.weight.grad.any() == (weight > 0)
+
+
+def test_the_joint_arm_is_probed_and_maps_as_mmcl(own_setting):
+    folder = pretrain("joint", own_setting)
+    assert {"train_mdm", "validation_mdm", "validation_top1"} <= set(history(folder))
+    rows = len(Store.open(own_setting.run.store))
+    assert stored_features("joint", own_setting).shape == (rows, PROFILE.encoder.width)
+    model = load_module(folder, "joint", PROFILE, PRESET).model
+    with torch.no_grad():
+        projected = project(model, torch.randn(2, 12, PROFILE.ecg.window), torch.rand(2, 3, 48, 48))
+    assert projected.ecg.shape == (2, PROFILE.joint.projection)
 
 
 # BYOL

@@ -3,11 +3,12 @@
 from mmcl.training.objectives.byol import Byol
 from mmcl.training.objectives.clocs import Clocs
 from mmcl.training.objectives.contrastive import Contrastive
+from mmcl.training.objectives.joint import Joint
 from mmcl.training.objectives.masked_modelling import MaskedModelling
 from mmcl.training.objectives.objective import Pretraining
 from mmcl.training.objectives.views import BarlowTwins, CmrSimclr, Simclr
 
-_ALL = (MaskedModelling, Contrastive, Simclr, Byol, BarlowTwins, Clocs, CmrSimclr)
+_ALL = (MaskedModelling, Contrastive, Joint, Simclr, Byol, BarlowTwins, Clocs, CmrSimclr)
 
 OBJECTIVES: dict[str, type[Pretraining]] = {kind.objective: kind for kind in _ALL}
 """Name -> class."""

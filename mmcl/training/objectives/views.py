@@ -59,13 +59,13 @@ class CmrSimclr(Simclr):
 
     def __init__(self, profile: Profile, preset: Preset, seed: int):
         Pretraining.__init__(self, profile, preset, seed)
-        self.image_size = profile.cmr.image_size
+        self.cmr = profile.cmr
         encoder = CmrEncoder(profile.cmr_encoder)
         self.model = CmrViews(encoder, ProjectionHead(encoder.width, self.recipe.hidden, self.recipe.projection))
 
     def view(self, batch: dict[str, torch.Tensor], random: torch.Generator) -> torch.Tensor:
         """One random view of each CMR: (batch, 3, side, side)."""
-        return augment_cmr(batch["cmr"], self.image_size, self.recipe.augmentation, random)
+        return augment_cmr(batch["cmr"], self.cmr, self.recipe.augmentation, random)
 
 
 class BarlowTwins(TwoViews):
