@@ -30,9 +30,9 @@ def clip_loss(
 ) -> torch.Tensor:
     """CLIP loss of paired projections, each (batch, width), not normalised; a scalar.
 
-    A `temperature` that is a tensor may be learnt, and is not checked: looking at it would wait for the device. `lambda_0` weighs the cross-entropy over the rows (which ECG belongs
-    to this CMR). ValueError when the shapes differ, the temperature is not positive and finite or `lambda_0` is outside
-    [0, 1].
+    A `temperature` that is a tensor may be learnt, and is not checked: looking at it would wait for the device.
+    `lambda_0` weighs the cross-entropy over the rows (which ECG belongs to this CMR). ValueError when the shapes
+    differ, the temperature is not positive and finite or `lambda_0` is outside [0, 1].
     """
     if cmr.shape != ecg.shape or cmr.ndim != 2:
         raise ValueError(f"projections {tuple(cmr.shape)} and {tuple(ecg.shape)}: expected two equal (batch, width)")
