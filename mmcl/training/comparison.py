@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,29 +14,24 @@ from mmcl.evaluation.adjusted import adjusted_diseases, adjusted_phenotypes
 from mmcl.evaluation.metrics import AUPRC, AUPRC_OF_BOTH, DISEASE_METRICS, PHENOTYPE_METRICS
 from mmcl.evaluation.predictions import Predictions
 from mmcl.evaluation.references import demographic_features, fill_missing
-from mmcl.evaluation.tables import compare_predictions, score_predictions
+from mmcl.evaluation.tables import COLUMNS, compare_predictions, score_predictions
 from mmcl.paths import Run
+from mmcl.phenotypes import GROUPS
 from mmcl.setting import Setting
-from mmcl.training.finetuning import finetune
-from mmcl.training.probing import PROBES, REFERENCES, probe, reference
-from mmcl.training.tasks import Outcome, open_task
+from mmcl.training.cells import DONE, Cell, cells, outcome, run_cell, state
+from mmcl.training.experiments import METHOD
+from mmcl.training.probing import REFERENCES
+from mmcl.training.tasks import Outcome, open_task, task_targets
 
-COMPARED = ("mdm", "mmcl", "mdm+mmcl")
-"""Pre-training arms that are trained and compared unasked; the other arms are trained on request."""
-
-PROBED = ("random", *COMPARED, "cmr")
-"""Encoders whose frozen features are probed: `random` weights, the pre-training arms, the contrastive CMR encoder."""
-
-TUNED = ("scratch", *COMPARED, "cmr")
-"""Encoders trained on the labels: `scratch` and `cmr` from random weights, the others from pre-trained ones."""
-
-METHOD = "mdm+mmcl"
-"""The arm that all others are compared with, as paired differences."""
+MISSING_SEED = "missing"
+"""In the column `seed` of a result table: the cell has no results, its numbers are NaN and `n` is 0."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One predictor: its outcomes by training seed. `mode` is "probe", "knn", "finetune" or, for a reference, ""."""
+    """One predictor: its outcomes by training seed, those that are done. `mode` is "probe", "knn", "finetune" or, for a
+    reference, "".
+    """
 
     arm: str
     mode: str
@@ -47,22 +43,29 @@ class Entry:
 
 
 def compare(task: str, setting: Setting) -> list[Entry]:
-    """All predictors of `task`, trained or fitted now unless they are finished."""
-    run, downstream = setting.run, setting.profile.downstream
-    entries = []
-    for few in (*downstream.few_labels, None):
-        labels = str(few or "all")
-        for mode in PROBES:
-            for arm in PROBED:
-                entries.append(Entry(arm, mode, labels, {run.seed: probe(arm, task, few, setting, mode)}))
-        for arm in TUNED:
-            tuned = {seed: finetune(arm, task, few, seed, setting) for seed in downstream.seeds}
-            entries.append(Entry(arm, "finetune", labels, tuned))
-        for name, modes in REFERENCES.items():
-            for mode in modes:
-                arm = name if mode == "linear" else f"{name}, {mode}"
-                entries.append(Entry(arm, "", labels, {run.seed: reference(name, mode, task, few, setting)}))
-    return entries
+    """All predictors of `task` in the grid, trained or fitted now unless they are done; see `entries`.
+
+    What fails is recorded and printed, and the others go on.
+    """
+    failed: set[Cell] = set()
+    for cell in cells(setting, [task]):
+        if cell.task:
+            run_cell(cell, setting, failed)
+    return entries(task, setting)
+
+
+def entries(task: str, setting: Setting) -> list[Entry]:
+    """All predictors of `task` in the grid with what has been trained or fitted of them; nothing is trained."""
+    found: dict[tuple[str, str, str], Entry] = {}
+    for cell in cells(setting, [task]):
+        if cell.task:
+            name = cell.arm, cell.mode, cell.labels
+            if cell.arm in REFERENCES:
+                name = cell.arm if cell.mode == "linear" else f"{cell.arm}, {cell.mode}", "", cell.labels
+            entry = found.setdefault(name, Entry(*name, {}))
+            if state(cell, setting) == DONE:
+                entry.outcomes[cell.seed] = outcome(cell, setting)
+    return list(found.values())
 
 
 def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
@@ -73,9 +76,16 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     the exception, supervised training standing against the linear probe of METHOD too; nearest neighbours are compared
     among themselves alone. Plain and paired rows of the preset `paper` are the published scores (see
     `reported_metrics`, `published_missing`); adjusted ones always leave missing labels out.
+
+    Nothing is trained: an entry without outcomes has rows of NaN, with `n` 0 and `seed` MISSING_SEED. A row's interval
+    is the same whatever else is in the table.
     """
-    run = setting.run
+    run, resamples = setting.run, setting.profile.downstream.bootstrap
     metrics = reported_metrics(task, setting.preset)
+
+    def generator(*keys: Entry) -> np.random.Generator:
+        named = "; ".join(f"{entry.arm}, {entry.mode}, {entry.labels}" for entry in keys)
+        return np.random.default_rng([run.seed, zlib.crc32(named.encode())])
 
     def tested(entry: Entry) -> dict[int, Predictions]:
         loaded = entry.load("test")
@@ -84,21 +94,21 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
         return {seed: published_missing(predictions) for seed, predictions in loaded.items()}
 
     tables = []
-    for number, entry in enumerate(entries):
+    for entry in entries:
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
-        random = np.random.default_rng([run.seed, number])
-        resamples = setting.profile.downstream.bootstrap
+        if not entry.outcomes:
+            tables.append(_missing(metrics, setting, names))
+            continue
+        random = generator(entry)
         tables.append(score_predictions(tested(entry), metrics, resamples, random, **names))
         tables.append(_adjusted(entry, task, run, resamples, random, names))
         if entry.arm == METHOD:
             for other in entries:
                 if other.labels == entry.labels and other.arm != METHOD and _comparable(entry.mode, other):
-                    tables.append(
-                        compare_predictions(
-                            tested(entry), tested(other), metrics[:2], resamples, random,
-                            reference=other.arm, **names,
-                        )
-                    )  # fmt: skip
+                    mine, others = _same_seeds(tested(entry), tested(other))
+                    if mine and others:
+                        random, pair = generator(entry, other), names | {"reference": other.arm}
+                        tables.append(compare_predictions(mine, others, metrics[:2], resamples, random, **pair))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -119,6 +129,26 @@ def published_missing(predictions: Predictions) -> Predictions:
 
 def _comparable(mode: str, other: Entry) -> bool:
     return other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
+
+
+def _same_seeds(
+    mine: dict[int, Predictions], others: dict[int, Predictions]
+) -> tuple[dict[int, Predictions], dict[int, Predictions]]:
+    """Two entries by the seeds that both have, where both were meant to have several; one seed stands for all."""
+    both = mine.keys() & others.keys()
+    if len(mine) > 1 and len(others) > 1:
+        mine, others = ({seed: each[seed] for seed in each if seed in both} for each in (mine, others))
+    return mine, others
+
+
+def _missing(metrics: tuple[str, ...], setting: Setting, names: dict[str, str]) -> pd.DataFrame:
+    """Rows of an entry without outcomes: every target and whole group, without a number."""
+    targets = task_targets(Store.open(setting.run.store))[names["task"]]
+    groups = [f"{group} mean" for group, members in GROUPS.items() if set(members) <= set(targets)]
+    rows = [(target, metric) for metric in metrics for target in (*targets, *(groups if metric != "MAE" else ()))]
+    table = pd.DataFrame(rows, columns=["target", "metric"])
+    nothing = dict.fromkeys(("value", "low", "high", "seed_sd"), np.nan)
+    return table.assign(**names, reference="", n=0, seed=MISSING_SEED, **nothing)[list(COLUMNS)]
 
 
 def _adjusted(

@@ -28,7 +28,8 @@ from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
 from mmcl.provenance import code_fingerprint, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs, generator
-from mmcl.training.pretraining import ARMS, CMR_ARMS, cmr_encoder_weights, ecg_encoder_weights, pretrain, summary
+from mmcl.training.experiments import ARMS, arm_setting
+from mmcl.training.pretraining import CMR_ARMS, cmr_encoder_weights, ecg_encoder_weights, pretrain, summary
 from mmcl.training.schedule import layer_scale, parameter_groups, scheduled
 from mmcl.training.stopping import early_stopping
 from mmcl.training.tasks import Fitted, Outcome, Task, column_means, open_task
@@ -184,6 +185,7 @@ def finetune(arm: str, task: str, few: float | None, seed: int, setting: Setting
     """
     if arm not in (*ARMS, *SUPERVISED):
         raise ValueError(f"unknown arm {arm!r}; expected one of {', '.join((*ARMS, *SUPERVISED))}")
+    setting = arm_setting(arm, setting)
     run, profile, preset, downstream = setting.run, setting.profile, setting.preset, setting.profile.downstream
     store = Store.open(run.store)
     labelled = open_task(task, store, few, seed, downstream.balance)
