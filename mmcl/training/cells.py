@@ -119,9 +119,9 @@ def run_cell(cell: Cell, setting: Setting, failed: set[Cell] | None = None) -> s
             return FAILED
         write_json(record, content)
         if _changed_at(result) != before:
-            made = {"seconds": round(time.perf_counter() - start, 1), **report(setting.device)}
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            write_json(record.with_suffix(".made.json"), {"date": now, **made})
+            made = {"date": now, "seconds": round(time.perf_counter() - start, 1), **report(setting.device)}
+            write_json(record.with_suffix(".made.json"), made)
         return DONE
 
 
@@ -144,7 +144,11 @@ def _check(arm: str, mode: str) -> None:
     known = {
         **dict.fromkeys(PROBES, ("random", "cmr", *ARMS)),
         FINETUNE: (*SUPERVISED, *ARMS),
-        **{each: tuple(name for name, modes in REFERENCES.items() if each in modes) for each in ("linear", "boosted")},
+        **{
+            each: tuple(name for name, having in REFERENCES.items() if each in having)
+            for modes in REFERENCES.values()
+            for each in modes
+        },
     }
     if arm not in look_up(known, mode, "mode in the grid"):
         raise ValueError(f"the grid has arm {arm!r} in mode {mode!r}; expected one of {', '.join(known[mode])}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +42,7 @@ class Entry:
 
 
 def compare(task: str, setting: Setting) -> list[Entry]:
-    """All predictors of `task` in the grid, trained or fitted now unless they are done; see `entries`.
+    """All predictors of `task` in the grid, trained or fitted now unless they are done; see `read_entries`.
 
     What fails is recorded and printed, and the others go on.
     """
@@ -51,10 +50,10 @@ def compare(task: str, setting: Setting) -> list[Entry]:
     for cell in cells(setting, [task]):
         if cell.task:
             run_cell(cell, setting, failed)
-    return entries(task, setting)
+    return read_entries(task, setting)
 
 
-def entries(task: str, setting: Setting) -> list[Entry]:
+def read_entries(task: str, setting: Setting) -> list[Entry]:
     """All predictors of `task` in the grid with what has been trained or fitted of them; nothing is trained."""
     found: dict[tuple[str, str, str], Entry] = {}
     for cell in cells(setting, [task]):
@@ -77,15 +76,10 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     among themselves alone. Plain and paired rows of the preset `paper` are the published scores (see
     `reported_metrics`, `published_missing`); adjusted ones always leave missing labels out.
 
-    Nothing is trained: an entry without outcomes has rows of NaN, with `n` 0 and `seed` MISSING_SEED. A row's interval
-    is the same whatever else is in the table.
+    Nothing is trained: an entry without outcomes has rows of NaN, with `n` 0 and `seed` MISSING_SEED.
     """
-    run, resamples = setting.run, setting.profile.downstream.bootstrap
+    run = setting.run
     metrics = reported_metrics(task, setting.preset)
-
-    def generator(*keys: Entry) -> np.random.Generator:
-        named = "; ".join(f"{entry.arm}, {entry.mode}, {entry.labels}" for entry in keys)
-        return np.random.default_rng([run.seed, zlib.crc32(named.encode())])
 
     def tested(entry: Entry) -> dict[int, Predictions]:
         loaded = entry.load("test")
@@ -94,21 +88,24 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
         return {seed: published_missing(predictions) for seed, predictions in loaded.items()}
 
     tables = []
-    for entry in entries:
+    for number, entry in enumerate(entries):
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
         if not entry.outcomes:
             tables.append(_missing(metrics, setting, names))
             continue
-        random = generator(entry)
+        random = np.random.default_rng([run.seed, number])
+        resamples = setting.profile.downstream.bootstrap
         tables.append(score_predictions(tested(entry), metrics, resamples, random, **names))
         tables.append(_adjusted(entry, task, run, resamples, random, names))
         if entry.arm == METHOD:
             for other in entries:
                 if other.labels == entry.labels and other.arm != METHOD and _comparable(entry.mode, other):
-                    mine, others = _same_seeds(tested(entry), tested(other))
-                    if mine and others:
-                        random, pair = generator(entry, other), names | {"reference": other.arm}
-                        tables.append(compare_predictions(mine, others, metrics[:2], resamples, random, **pair))
+                    tables.append(
+                        compare_predictions(
+                            tested(entry), tested(other), metrics[:2], resamples, random,
+                            reference=other.arm, **names,
+                        )
+                    )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
 
@@ -128,17 +125,8 @@ def published_missing(predictions: Predictions) -> Predictions:
 
 
 def _comparable(mode: str, other: Entry) -> bool:
-    return other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
-
-
-def _same_seeds(
-    mine: dict[int, Predictions], others: dict[int, Predictions]
-) -> tuple[dict[int, Predictions], dict[int, Predictions]]:
-    """Two entries by the seeds that both have, where both were meant to have several; one seed stands for all."""
-    both = mine.keys() & others.keys()
-    if len(mine) > 1 and len(others) > 1:
-        mine, others = ({seed: each[seed] for seed in each if seed in both} for each in (mine, others))
-    return mine, others
+    same = other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
+    return same and bool(other.outcomes)
 
 
 def _missing(metrics: tuple[str, ...], setting: Setting, names: dict[str, str]) -> pd.DataFrame:
@@ -147,8 +135,8 @@ def _missing(metrics: tuple[str, ...], setting: Setting, names: dict[str, str]) 
     groups = [f"{group} mean" for group, members in GROUPS.items() if set(members) <= set(targets)]
     rows = [(target, metric) for metric in metrics for target in (*targets, *(groups if metric != "MAE" else ()))]
     table = pd.DataFrame(rows, columns=["target", "metric"])
-    nothing = dict.fromkeys(("value", "low", "high", "seed_sd"), np.nan)
-    return table.assign(**names, reference="", n=0, seed=MISSING_SEED, **nothing)[list(COLUMNS)]
+    nothing = {name: "" if kind == "str" else np.nan for name, kind in COLUMNS.items() if name not in table}
+    return table.assign(**nothing | names | {"n": 0, "seed": MISSING_SEED})[list(COLUMNS)]
 
 
 def _adjusted(

@@ -64,6 +64,14 @@ def test_a_cell_is_made_once_and_again_when_its_numbers_change(setting, monkeypa
     assert state(LINEAR, setting) == "missing", "the record alone is no result"
 
 
+def test_what_a_cell_was_made_on_is_beside_its_record(setting):
+    run_cell(LINEAR, setting)
+    folder = setting.run.folder / "cells"
+    made = json.loads((folder / "risk-demographics-linear-all-0.made.json").read_text())
+    assert made["seconds"] >= 0 and made["date"].endswith("+00:00") and made["device"].startswith("cpu")
+    assert made["torch"] and "date" not in json.loads((folder / "risk-demographics-linear-all-0.json").read_text())
+
+
 def test_a_cell_that_fails_is_recorded_and_tried_again(setting, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cells_module, "reference", lambda *arguments: 1 / 0)
