@@ -208,9 +208,10 @@ def _experiments(options: argparse.Namespace) -> None:
     if options.what == "list":
         print("\n".join(cell.name for cell in chosen))
     elif options.what == "status":
-        print(progress(chosen, setting).to_string())
+        states = {cell: state(cell, setting) for cell in chosen}
+        print(progress(states).to_string())
         for cell in chosen:
-            if state(cell, setting) == FAILED:
+            if states[cell] == FAILED:
                 print(f"{cell.name}: {error(cell, setting)}")
     elif options.workers > 1:
         common = ("profile", "cohort", "seed", "device", "preset")

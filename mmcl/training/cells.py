@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmcl.config import fingerprint, look_up
-from mmcl.data.store import Store
 from mmcl.environment import report
 from mmcl.provenance import code_fingerprint, read_json, write_json
 from mmcl.setting import Setting
@@ -164,16 +163,17 @@ def _needs(cell: Cell) -> tuple[str, ...]:
 
 def _mark(cell: Cell, setting: Setting) -> str:
     """Fingerprint of what a cell's results are made from."""
-    store = Store.open(setting.run.store)
+    # The store itself is opened by those who read it: for each of many hundred cells it would take long.
+    checksums = read_json(setting.run.store / "store.json")["checksums"]
     if cell.mode == PRETRAIN:
-        return pretraining_mark(cell.arm, setting, store)
+        return pretraining_mark(cell.arm, setting, checksums)
     needed = _needs(cell)
-    origin = pretraining_mark(needed[-1], setting, store) if needed else None
+    origin = pretraining_mark(needed[-1], setting, checksums) if needed else None
     own = arm_setting(cell.arm, setting)
     profile = own.profile
     sizes = profile.ecg, profile.cmr, profile.encoder, profile.cmr_encoder, profile.mmcl.cmr_augmentation
     numbers = fingerprint(*sizes, profile.downstream, own.preset)
-    return fingerprint(cell, origin, numbers, store.meta["checksums"], code_fingerprint("mmcl.training.cells"))
+    return fingerprint(cell, origin, numbers, checksums, code_fingerprint("mmcl.training.cells"))
 
 
 def _state(cell: Cell, setting: Setting, mark: str) -> str:

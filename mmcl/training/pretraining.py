@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
     run, profile, preset = setting.run, setting.profile, setting.preset
     folder = run.checkpoints / arm
     store = Store.open(run.store)
-    mark = pretraining_mark(arm, setting, store)
+    mark = pretraining_mark(arm, setting, store.meta["checksums"])
     if is_finished(folder / FINISHED, mark):
         return folder
     start = pretrain(told.start, setting) if told.start else None
@@ -79,13 +80,15 @@ def pretrain(arm: str, setting: Setting) -> Path:
     return folder
 
 
-def pretraining_mark(arm: str, setting: Setting, store: Store) -> str:
-    """Fingerprint of what the weights of `arm` are made from: code, data, and the numbers of all its stages."""
+def pretraining_mark(arm: str, setting: Setting, checksums: Mapping[str, str]) -> str:
+    """Fingerprint of what the weights of `arm` are made from: code, the numbers of all its stages, and data, told by
+    the checksums in a store's `meta`.
+    """
     own = arm_setting(arm, setting)
     objectives = {ARMS[stage].objective for stage in stages(arm)}
     names = objectives.union(*(OBJECTIVES[objective].sizes for objective in objectives))
     numbers = {name: dataclasses.asdict(getattr(own.profile, name)) for name in names}
-    data = {name: store.meta["checksums"].get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
+    data = {name: checksums.get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
     code = code_fingerprint("mmcl.training.pretraining")
     return fingerprint(arm, setting.run.seed, own.preset, numbers, ARMS[arm].pairs, data, code)
 

@@ -6,14 +6,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import pandas as pd
 
 from mmcl.config import fingerprint
 from mmcl.setting import Setting
-from mmcl.training.cells import DONE, FAILED, MISSING, PRETRAIN, Cell, run_cell, state
+from mmcl.training.cells import DONE, FAILED, MISSING, PRETRAIN, Cell, run_cell
 
 FIELDS = ("arm", "mode", "task", "labels", "seed")
 """What `select` tells cells apart by."""
@@ -86,8 +86,8 @@ def run_parts(workers: int, number: int, count: int, options: Sequence[str]) -> 
     return all([process.wait() == 0 for process in started])
 
 
-def progress(cells: Sequence[Cell], setting: Setting) -> pd.DataFrame:
+def progress(states: Mapping[Cell, str]) -> pd.DataFrame:
     """How many cells of each arm and mode are done, failed and missing; index (arm, mode)."""
-    rows = [(cell.arm, cell.mode, state(cell, setting)) for cell in cells]
+    rows = [(cell.arm, cell.mode, state) for cell, state in states.items()]
     counted = pd.DataFrame(rows, columns=["arm", "mode", "state"]).groupby(["arm", "mode"], sort=False)["state"]
     return counted.value_counts().unstack(fill_value=0).reindex(columns=[DONE, FAILED, MISSING], fill_value=0)

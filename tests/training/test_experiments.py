@@ -166,14 +166,14 @@ def test_a_list_of_numbers_stands_for_several(with_arms):
 def test_a_change_makes_anew_what_it_concerns_and_nothing_else(smoke_run, with_arms):
     with_arms("x: {objective: mmcl, start: mdm, set: {mmcl.temperature: 0.2}}")
     setting = open_setting("smoke", device="cpu")
-    store = Store.open(smoke_run.store)
+    checksums = Store.open(smoke_run.store).meta["checksums"]
 
     def marks(where):
-        return {arm: pretraining_mark(arm, where, store) for arm in ("mdm", "mdm+mmcl", "x", "simclr")}
+        return {arm: pretraining_mark(arm, where, checksums) for arm in ("mdm", "mdm+mmcl", "x", "simclr")}
 
     before = marks(setting)
     assert len(set(before.values())) == 4
-    assert before["mdm"] == pretraining_mark("mdm", arm_setting("x", setting), store)
+    assert before["mdm"] == pretraining_mark("mdm", arm_setting("x", setting), checksums)
     warmer = dataclasses.replace(setting.profile.mmcl, temperature=0.3)
     after = marks(dataclasses.replace(setting, profile=dataclasses.replace(setting.profile, mmcl=warmer)))
     assert {arm for arm in before if before[arm] != after[arm]} == {"mdm+mmcl"}, "x sets the temperature itself"
