@@ -65,16 +65,17 @@ def read_experiments(path: Path) -> Experiments:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # a subclass of yaml.SafeLoader
         keys = {"method", "arms", "grid"}
         _expect(content, keys, keys, "the file")
-        entries = [(name, entry) for section in content["arms"].values() for name, entry in (section or {}).items()]
-        arms = {name: Arm(name) for name in OBJECTIVES}
-        for k, (name, entry) in enumerate(entries):
-            if name in dict(entries[:k]):
-                raise ValueError(f"arm {name!r} is there twice")
-            _add(arms, name, entry)
-        sections = {name: tuple(section or {}) for name, section in content["arms"].items()}
+        arms, sections = {name: Arm(name) for name in OBJECTIVES}, {}
+        for section, entries in _mapping(content["arms"], "arms").items():
+            for name, entry in _mapping(entries, f"section {section!r}").items():
+                if any(name in names for names in sections.values()):
+                    raise ValueError(f"arm {name!r} is there twice")
+                _add(arms, name, entry)
+            sections[section] = tuple(entries)
         if both := sections.keys() & arms.keys():
             raise ValueError(f"{min(both)!r} is the name of an arm and of a section")
-        grid = {name: tuple(_block(block, sections) for block in blocks) for name, blocks in content["grid"].items()}
+        blocks = _mapping(content["grid"], "grid").items()
+        grid = {name: tuple(_block(block, sections) for block in lines) for name, lines in blocks}
         look_up(arms, content["method"], "arm of `method`")
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -108,26 +109,33 @@ def arm_numbers(arm: str, profile: Profile, choices: Preset) -> tuple[Profile, P
     return profile, choices if name == choices.name else preset(name)
 
 
-def _add(arms: dict[str, Arm], name: str, entry: object) -> None:
+def _add(arms: dict[str, Arm], name: str, entry: dict) -> None:
     """Add the arm that an entry of the file means, and the start of its own that it may need."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_+.]+", name):
+    _check(arms, name, entry)
+    objective, start = entry["objective"], entry.get("start")
+    before = arms[start] if start else Arm(objective)
+    changes, pairs = {**before.changes, **entry.get("set", {})}, entry.get("pairs", before.pairs)
+    if start:
+        start = _stage(arms, start, changes, pairs, name)
+    arms[name] = Arm(objective, start, changes, pairs)
+
+
+def _check(arms: dict[str, Arm], name: str, entry: dict) -> None:
+    """ValueError where an entry can be no arm, so far as can be told without a profile."""
+    if not re.fullmatch(r"[A-Za-z0-9_+.]+", str(name)):
         raise ValueError(f"arm {name!r}; expected a name of letters, digits, and _ + .")
     where = f"arm {name!r}"
     _expect(entry, {"objective"}, {"objective", "start", "set", "pairs"}, where)
-    objective, start = entry["objective"], entry.get("start")
-    look_up(OBJECTIVES, objective, f"objective of {where}")
-    before = Arm(objective) if start is None else look_up(arms, start, f"start of {where}, an arm above it,")
-    if start is not None and not all("ecg" in OBJECTIVES[each].fields for each in (objective, before.objective)):
-        raise ValueError(f"{where}: starts from {start!r}; expected that both have an ECG encoder")
-    own, pairs = entry.get("set", {}), entry.get("pairs", before.pairs)
-    if not isinstance(own, dict):
-        raise ValueError(f"{where}: set is {own!r}; expected names and values")
-    if pairs is not None and not (
-        type(pairs) in (int, float) and (0 < pairs < 1 or pairs >= 1 and pairs == int(pairs))
-    ):
+    objective, start, pairs = entry["objective"], entry.get("start"), entry.get("pairs")
+    used = _sections(look_up(OBJECTIVES, objective, f"objective of {where}").objective)
+    if start:
+        before = look_up(arms, start, f"start of {where}, an arm above it,").objective
+        if not all("ecg" in OBJECTIVES[each].fields for each in (objective, before)):
+            raise ValueError(f"{where}: starts from {start!r}; expected that both have an ECG encoder")
+        used |= _used(arms, start)
+    if pairs is not None and not (type(pairs) is int and pairs > 0 or type(pairs) is float and 0 < pairs < 1):
         raise ValueError(f"{where}: pairs is {pairs!r}; expected a number of subjects, or a share below 1")
-    used = _sections(objective) | (_used(arms, start) if start else set())
-    for key in own:
+    for key in _mapping(entry.get("set", {}), f"{where}: set"):
         section, _, rest = str(key).partition(".")
         if key in OF_THE_STORE:
             raise ValueError(f"{where}: {key} decides what a store holds; expected a run of its own for it (PRESET=)")
@@ -135,10 +143,6 @@ def _add(arms: dict[str, Arm], name: str, entry: object) -> None:
             look_up(dict.fromkeys(CHOICES), rest, f"choice of {where},")
         elif section not in used:
             raise ValueError(f"{where}: {key} changes nothing of it; expected {', '.join(sorted(used))} or preset")
-    changes = {**before.changes, **own}
-    if start is not None:
-        start = _stage(arms, start, changes, pairs, name)
-    arms[name] = Arm(objective, start, changes, pairs)
 
 
 def _stage(arms: dict[str, Arm], start: str, changes: Mapping[str, object], pairs: float | None, arm: str) -> str:
@@ -192,19 +196,27 @@ def _same_kind(old: object, value: object, where: str) -> object:
     return value
 
 
-def _block(block: object, sections: dict[str, tuple[str, ...]]) -> Block:
+def _block(block: dict, sections: dict[str, tuple[str, ...]]) -> Block:
     keys = {field.name for field in dataclasses.fields(Block)}
     _expect(block, keys, keys, "a line of the grid")
+    for key, names in block.items():
+        if not isinstance(names, list):
+            raise ValueError(f"a line of the grid: {key} is {names!r}; expected a list")
     arms = [arm for name in block["arms"] for arm in sections.get(name, (name,))]
     return Block(tuple(arms), tuple(block["modes"]))
 
 
 def _expect(entry: object, needed: set[str], known: set[str], where: str) -> None:
     """ValueError unless `entry` is a mapping with the keys `needed`, and no others than `known`."""
-    if not isinstance(entry, dict) or not needed <= entry.keys() <= known:
-        found = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
+    if not needed <= _mapping(entry, where).keys() <= known:
         further = f", perhaps {', '.join(sorted(known - needed))}" if known - needed else ""
-        raise ValueError(f"{where}: found {found}; expected {', '.join(sorted(needed))}{further}")
+        raise ValueError(f"{where}: found {', '.join(map(str, entry))}; expected {', '.join(sorted(needed))}{further}")
+
+
+def _mapping(value: object, where: str) -> dict:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}; expected names and values")
+    return value
 
 
 _DECLARED = read_experiments(FILE)

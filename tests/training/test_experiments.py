@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mmcl import provenance
 from mmcl.config import preset
 from mmcl.data.store import Store
 from mmcl.profiles import PROFILES
@@ -121,7 +122,9 @@ def test_a_start_is_trained_with_the_numbers_that_concern_it_once_for_all(tmp_pa
         ("x: {objective: mdm, pairs: 1.5}", "arm 'x': pairs is 1.5; expected a number of subjects, or a share below"),
         ("x: {objective: mdm, pairs: true}", "pairs is True"),
         ("x/y: {objective: mdm}", "arm 'x/y'; expected a name of letters"),
+        ("x: mdm", "arm 'x' is 'mdm'; expected names and values"),
         ("mdm: {objective: mdm}", "key 'mdm' is there twice"),
+        ("\n  more:\n    mdm: {objective: mdm}", "arm 'mdm' is there twice"),
         ("all: {objective: mdm}", "'all' is the name of an arm and of a section"),
     ],
 )
@@ -136,6 +139,8 @@ def test_a_line_of_the_grid_has_arms_and_modes(tmp_path):
     assert grid["smoke"][0].arms == ("random", "mdm", "mdm+mmcl")
     with pytest.raises(ValueError, match="a line of the grid: found arms; expected arms, modes"):
         declared(tmp_path, grid="{smoke: [{arms: [all]}]}")
+    with pytest.raises(ValueError, match="a line of the grid: arms is 'all'; expected a list"):
+        declared(tmp_path, grid="{smoke: [{arms: all, modes: [probe]}]}")
 
 
 @pytest.mark.parametrize(
@@ -194,3 +199,13 @@ def test_fewer_pairs_are_whole_training_subjects_among_more(smoke_run):
     assert set(training_rows(store, 6, seed=1)) != set(rows[6])
     with pytest.raises(ValueError, match="12 training subjects; expected 13 for pre-training"):
         training_rows(store, 13, seed=0)
+
+
+def test_make_sees_the_declaration_and_fingerprints_of_code_do_not(monkeypatch):
+    """So that notebooks run again when an arm is added, and no other arm is trained anew."""
+    hashed, bare = [], provenance._bare_code
+    monkeypatch.setattr(provenance, "_bare_code", lambda path: hashed.append(path.name) or bare(path))
+    provenance.code_fingerprint("mmcl.training.pretraining")
+    assert "experiments.py" in hashed and "experiments.yaml" not in hashed
+    used = provenance.modules_used(provenance.ROOT / "mmcl/training/pretraining.py")
+    assert experiments.FILE in used
