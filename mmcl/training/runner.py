@@ -52,15 +52,16 @@ def read_part(text: str) -> tuple[int, int]:
 
 
 def part_of(cells: Sequence[Cell], number: int, count: int) -> list[Cell]:
-    """The part `number` of `count` (from 1) of `cells`: every cell is in one part, seeds of one unit in the same.
+    """The part `number` of `count` (from 1) of `cells`, in their order: every cell is in one part, seeds of one unit in
+    the same.
 
-    Pre-training comes first, in its order; the rest is dealt out as if shuffled, so that no part has all the long ones.
+    Pre-training is dealt out as it comes; the rest as if shuffled, so that no part has all the long ones.
     """
-    units: dict[str, list[Cell]] = {}
-    for cell in cells:
-        units.setdefault(cell.unit, []).append(cell)
-    dealt = sorted(units.values(), key=lambda unit: "" if unit[0].mode == PRETRAIN else fingerprint(unit[0].unit))
-    return [cell for unit in dealt[number - 1 :: count] for cell in unit]
+    pretraining = {cell.unit: "" for cell in cells if cell.mode == PRETRAIN}
+    units = dict.fromkeys(cell.unit for cell in cells)
+    dealt = sorted(units, key=lambda unit: pretraining.get(unit, fingerprint(unit)))
+    mine = set(dealt[number - 1 :: count])
+    return [cell for cell in cells if cell.unit in mine]
 
 
 def run(cells: Sequence[Cell], setting: Setting) -> list[Cell]:
@@ -88,6 +89,6 @@ def run_parts(workers: int, number: int, count: int, options: Sequence[str]) -> 
 
 def progress(states: Mapping[Cell, str]) -> pd.DataFrame:
     """How many cells of each arm and mode are done, failed and missing; index (arm, mode)."""
-    rows = [(cell.arm, cell.mode, state) for cell, state in states.items()]
-    counted = pd.DataFrame(rows, columns=["arm", "mode", "state"]).groupby(["arm", "mode"], sort=False)["state"]
-    return counted.value_counts().unstack(fill_value=0).reindex(columns=[DONE, FAILED, MISSING], fill_value=0)
+    names = (DONE, FAILED, MISSING)
+    rows = [(cell.arm, cell.mode, *(state == name for name in names)) for cell, state in states.items()]
+    return pd.DataFrame(rows, columns=["arm", "mode", *names]).groupby(["arm", "mode"], sort=False).sum()
