@@ -199,12 +199,14 @@ def _probe(options: argparse.Namespace) -> None:
 
 
 def _experiments(options: argparse.Namespace) -> None:
-    from mmcl.training.cells import FAILED, cells, error, state
+    from mmcl.provenance import write_json
+    from mmcl.training.cells import FAILED, cells, error, how_made, state
     from mmcl.training.runner import part_of, progress, read_part, run, run_parts, select
 
     setting = _setting(options)
+    every = cells(setting, _tasks(options, setting))
     number, count = read_part(options.part)
-    chosen = part_of(select(cells(setting, _tasks(options, setting)), options.only), number, count)
+    chosen = part_of(select(every, options.only), number, count)
     if options.what == "list":
         print("\n".join(cell.name for cell in chosen))
     elif options.what == "status":
@@ -213,14 +215,18 @@ def _experiments(options: argparse.Namespace) -> None:
         for cell in chosen:
             if states[cell] == FAILED:
                 print(f"{cell.name}: {error(cell, setting)}")
-    elif options.workers > 1:
-        common = ("profile", "cohort", "seed", "device", "preset")
-        passed = [f"--{name}={getattr(options, name)}" for name in common]
-        passed += [f"--only={text}" for text in options.only]
-        if not run_parts(options.workers, number, count, passed):
-            sys.exit("mmcl: not all cells were made; see `python -m mmcl experiments status`")
-    elif failed := run(chosen, setting):
-        sys.exit(f"mmcl: {len(failed)} of {len(chosen)} cells failed: {', '.join(cell.name for cell in failed)}")
+    else:
+        if options.workers > 1:
+            passed = [
+                f"--{name}={getattr(options, name)}" for name in ("profile", "cohort", "seed", "device", "preset")
+            ]
+            passed += [f"--only={text}" for text in options.only]
+            whole = run_parts(options.workers, number, count, passed)
+        else:
+            whole = not run(chosen, setting)
+        write_json(setting.run.results("experiments"), how_made(every, setting))
+        if not whole:
+            sys.exit("mmcl: some cells failed; see `python -m mmcl experiments status`")
 
 
 def _embed(options: argparse.Namespace) -> None:

@@ -120,8 +120,25 @@ def run_cell(cell: Cell, setting: Setting, failed: set[Cell] | None = None) -> s
         if _changed_at(result) != before:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             made = {"date": now, "seconds": round(time.perf_counter() - start, 1), **report(setting.device)}
-            write_json(record.with_suffix(".made.json"), made)
+            write_json(_made(cell, setting), made)
         return DONE
+
+
+def how_made(cells: Sequence[Cell], setting: Setting) -> list[dict]:
+    """For each device and set of versions that made some of `cells`: these, how many, in how long, and from when to
+    when.
+    """
+    found: dict[str, dict] = {}
+    for path in (_made(cell, setting) for cell in cells):
+        if path.exists():
+            told = read_json(path)
+            date, seconds = told.pop("date"), told.pop("seconds")
+            total = found.setdefault(
+                fingerprint(told), told | {"cells": 0, "seconds": 0.0, "first": date, "last": date}
+            )
+            total |= {"cells": total["cells"] + 1, "seconds": round(total["seconds"] + seconds, 1)}
+            total |= {"first": min(total["first"], date), "last": max(total["last"], date)}
+    return list(found.values())
 
 
 def _make(cell: Cell, setting: Setting, failed: set[Cell]) -> None:
@@ -195,6 +212,10 @@ def _result(cell: Cell, setting: Setting) -> Path:
     if cell.mode == PRETRAIN:
         return setting.run.checkpoints / cell.arm / FINISHED
     return outcome(cell, setting).record
+
+
+def _made(cell: Cell, setting: Setting) -> Path:
+    return _record(cell, setting).with_suffix(".made.json")
 
 
 def _changed_at(path: Path) -> int:

@@ -65,7 +65,7 @@ def part_of(cells: Sequence[Cell], number: int, count: int) -> list[Cell]:
 
 
 def run(cells: Sequence[Cell], setting: Setting) -> list[Cell]:
-    """Make `cells` here, one after the other, with a line for each; those that failed."""
+    """Make `cells` here, one after the other, with a line for each; returns those that failed."""
     failed: set[Cell] = set()
     for number, cell in enumerate(cells, start=1):
         print(f"{number}/{len(cells)} {cell.name}: {run_cell(cell, setting, failed)}", flush=True)

@@ -11,7 +11,7 @@ import pytest
 from mmcl.profiles import PROFILES
 from mmcl.training import cells as cells_module
 from mmcl.training import experiments
-from mmcl.training.cells import Cell, cells, error, outcome, run_cell, state
+from mmcl.training.cells import Cell, cells, error, how_made, outcome, run_cell, state
 from mmcl.training.experiments import Arm, Block
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,8 @@ def test_the_published_grid_is_the_whole_matrix(setting):
     tuned = {(c.arm, c.task, c.labels, c.seed) for c in found if c.mode == "finetune"}
     arms = ("scratch", "mdm", "mmcl", "mdm+mmcl", "simclr", "byol", "barlow_twins", "clocs", "cmr", "cmr_simclr")
     seeds = (0, 101, 202, 303, 404)
-    assert tuned == {(a, t, n, s) for a in arms for t in TASKS for n in ("0.01", "0.1", "all") for s in seeds}
+    assert len(tuned) == len({arm for arm, *_ in tuned}) * len(TASKS) * 3 * len(seeds)
+    assert tuned >= {(a, t, n, s) for a in arms for t in TASKS for n in ("0.01", "0.1", "all") for s in seeds}
     assert {c.arm for c in found if c.mode == "linear"} >= {"demographics", "ecg features"}
     order = {cell: k for k, cell in enumerate(found)}
     for arm, start in (("mdm+mmcl", "mdm"), ("mdm+mmcl.mask_0.6", "mdm.mask_0.6")):
@@ -70,6 +71,10 @@ def test_what_a_cell_was_made_on_is_beside_its_record(setting):
     made = json.loads((folder / "risk-demographics-linear-all-0.made.json").read_text())
     assert made["seconds"] >= 0 and made["date"].endswith("+00:00") and made["device"].startswith("cpu")
     assert made["torch"] and "date" not in json.loads((folder / "risk-demographics-linear-all-0.json").read_text())
+    run_cell(Cell("demographics", "linear", "phenotypes", None, 0), setting)
+    (told,) = how_made(cells(setting, TASKS), setting)
+    assert told["cells"] == 2 and told["seconds"] >= made["seconds"] and told["torch"] == made["torch"]
+    assert told["first"] == made["date"] <= told["last"]
 
 
 def test_a_cell_that_fails_is_recorded_and_tried_again(setting, monkeypatch):
