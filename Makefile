@@ -9,6 +9,7 @@ RAW     ?=
 ECG     ?=
 REAL    ?=
 ARM     ?= mdm
+ONLY    ?=
 STRICT  ?=
 DASK    ?=
 SPLITS  ?=
@@ -162,10 +163,10 @@ $(RUN)/10_benchmark.ipynb: $(RUN)/benchmark.json $(wildcard $(MMCL_BUILD)/bench_
 SUMMARISED := $(filter-out 07_% 08_% 09_% 10_%,$(STORIES))
 $(RUN)/07_summarise.ipynb: $(SUMMARISED:%=$(RUN)/results/%.json)
 
-.PHONY: help setup fetch preprocess pretrain reproduce smoke test lab html embed bench calibrate lint lock clean
+.PHONY: help setup fetch preprocess pretrain experiments reproduce smoke test lab html embed bench calibrate lint lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 	@echo; echo "  PROFILE=smoke|demo|paper (now $(PROFILE))  COHORT=$(COHORT)  SEED=$(SEED)  DEVICE=auto|cpu|cuda (now $(DEVICE))  JOBS=$(JOBS)"
 	@echo "  PRESET=corrected|paper, or one with choices changed: paper+tile_crops, corrected-centre_crop (now $(PRESET))"
 
@@ -204,6 +205,10 @@ preprocess: $(READY) $(if $(filter simulated,$(COHORT)),$(COHORT_RUN)/raw/cohort
 pretrain: $(READY)  ## pre-train ARM=mdm, mdm+mmcl, ... on the store that preprocess made
 	@test -e $(STORE) || { echo "no store yet: make preprocess COHORT=$(COHORT) RAW=FOLDER" >&2; false; }
 	@$(PYTHON) -m mmcl pretrain $(ARM) $(OPTIONS)
+
+# Cells that the notebooks need are found by them; the table of what is done: python -m mmcl experiments status.
+experiments: $(READY) $(STORE)  ## every cell of the grid in mmcl/training/experiments.yaml, JOBS= at once, or ONLY=arm=mdm*,task=risk
+	@$(PYTHON) -m mmcl experiments run $(OPTIONS) --workers $(JOBS) $(if $(ONLY),--only "$(ONLY)")
 
 fetch: $(READY)  ## download the open COHORT=ptbxl or acdc into RAW=
 	@test -n "$(RAW)" || { echo "give a folder: make fetch COHORT=$(COHORT) RAW=FOLDER" >&2; false; }

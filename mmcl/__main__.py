@@ -56,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     identify.set_defaults(command=_identify)
 
     pretrain = commands.add_parser("pretrain", parents=[common], help="pre-train an arm, or resume it")
-    pretrain.add_argument("arm", help="mdm, mmcl, mdm+mmcl, joint, simclr, byol, barlow_twins, clocs or cmr_simclr")
+    pretrain.add_argument(
+        "arm",
+        help="mdm, mmcl, mdm+mmcl, joint, simclr, byol, barlow_twins, clocs, cmr_simclr, or any other in"
+        " mmcl/training/experiments.yaml",
+    )
     pretrain.set_defaults(command=_pretrain)
 
     finetune = commands.add_parser("finetune", parents=[common], help="train arms on both tasks, few and all labels")
@@ -73,6 +77,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     probe.add_argument("--mode", action="append", help="probe (linear) or knn (nearest neighbours) (default: both)")
     probe.set_defaults(command=_probe)
+
+    experiments = commands.add_parser("experiments", parents=[common], help="the grid of arms, tasks, labels and seeds")
+    experiments.add_argument("what", choices=("list", "run", "status"), help="name the cells, make them, count them")
+    experiments.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FIELD=PATTERN,...",
+        help="cells that fit: arm=mdm*,task=risk; fields are arm, mode, task, labels, seed; several add up",
+    )
+    experiments.add_argument("--part", default="1/1", help="of the cells, such as 3/8: the third of eight parts")
+    experiments.add_argument("--workers", type=int, default=1, help="processes that share them (default: 1)")
+    experiments.set_defaults(command=_experiments, task=None)
 
     embed = commands.add_parser("embed", parents=[common], help="embed every WFDB record in a folder")
     embed.add_argument("folder", type=Path)
@@ -178,6 +195,37 @@ def _probe(options: argparse.Namespace) -> None:
             for few in (*setting.profile.downstream.few_labels, None):
                 for mode in options.mode or PROBES:
                     print(f"{task}: {probe(arm, task, few, setting, mode).stem}")
+
+
+def _experiments(options: argparse.Namespace) -> None:
+    from mmcl.provenance import write_json
+    from mmcl.training.cells import FAILED, cells, error, how_made, state
+    from mmcl.training.runner import part_of, progress, read_part, run, run_parts, select
+
+    setting = _setting(options)
+    every = cells(setting, _tasks(options, setting))
+    number, count = read_part(options.part)
+    chosen = part_of(select(every, options.only), number, count)
+    if options.what == "list":
+        print("\n".join(cell.name for cell in chosen))
+    elif options.what == "status":
+        states = {cell: state(cell, setting) for cell in chosen}
+        print(progress(states).to_string())
+        for cell in chosen:
+            if states[cell] == FAILED:
+                print(f"{cell.name}: {error(cell, setting)}")
+    else:
+        if options.workers > 1:
+            passed = [
+                f"--{name}={getattr(options, name)}" for name in ("profile", "cohort", "seed", "device", "preset")
+            ]
+            passed += [f"--only={text}" for text in options.only]
+            whole = run_parts(options.workers, number, count, passed)
+        else:
+            whole = not run(chosen, setting)
+        write_json(setting.run.results("experiments"), how_made(every, setting))
+        if not whole:
+            sys.exit("mmcl: some cells failed; see `python -m mmcl experiments status`")
 
 
 def _embed(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_NUMBERS_ALONE = ("mmcl/config.py", "mmcl/profiles.py", "mmcl/paths.py")
+_NUMBERS_ALONE = ("mmcl/config.py", "mmcl/profiles.py", "mmcl/paths.py", "mmcl/training/experiments.yaml")
 """Left out of code fingerprints: their numbers are hashed by value, where they matter."""
 
 

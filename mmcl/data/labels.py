@@ -24,6 +24,7 @@ from mmcl.data.cinc import SCORED
 from mmcl.data.events import DAYS_A_YEAR, FIELDS, Events, days, field_columns, find_events, mark
 from mmcl.data.manifest import LabelRule
 from mmcl.data.ptbxl import SUPERCLASSES
+from mmcl.unique_keys import UniqueKeys
 
 FILE = Path(__file__).with_suffix(".yaml")
 
@@ -207,7 +208,7 @@ def read_code_lists(path: Path) -> dict[str, dict[str, CodeList]]:
     source, a code that is malformed, there twice, or contained in another of its list.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a subclass of yaml.SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # a subclass of yaml.SafeLoader
         if not isinstance(content, dict) or not content:
             raise ValueError(f"{type(content).__name__}, expected a mapping of diseases")
         return {str(name): _lists(name, lists) for name, lists in content.items()}
@@ -243,13 +244,3 @@ def _list(where: str, kind: str, entry: Any) -> CodeList:
         if wider := [other for other in codes if other != code and code.startswith(other)]:
             raise ValueError(f"{where}: {code} is contained in {wider[0]}")
     return CodeList(codes, source, recalled)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader for which a key that is there twice is an error, where YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if repeated := [key for k, key in enumerate(keys) if key in keys[:k]]:
-            raise ValueError(f"key {repeated[0]!r} is there twice")
-        return super().construct_mapping(node, deep)

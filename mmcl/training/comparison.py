@@ -13,30 +13,24 @@ from mmcl.evaluation.adjusted import adjusted_diseases, adjusted_phenotypes
 from mmcl.evaluation.metrics import AUPRC, AUPRC_OF_BOTH, DISEASE_METRICS, PHENOTYPE_METRICS
 from mmcl.evaluation.predictions import Predictions
 from mmcl.evaluation.references import demographic_features, fill_missing
-from mmcl.evaluation.tables import compare_predictions, score_predictions
+from mmcl.evaluation.tables import COLUMNS, compare_predictions, score_predictions
 from mmcl.paths import Run
+from mmcl.phenotypes import GROUPS
 from mmcl.setting import Setting
-from mmcl.training.finetuning import finetune_seeds
-from mmcl.training.probing import PROBES, REFERENCES, probe, reference
-from mmcl.training.reference_features import lacking
-from mmcl.training.tasks import Outcome, open_task
+from mmcl.training.cells import DONE, Cell, cells, outcome, run_cell, state
+from mmcl.training.experiments import METHOD
+from mmcl.training.probing import REFERENCES
+from mmcl.training.tasks import Outcome, open_task, task_targets
 
-COMPARED = ("mdm", "mmcl", "mdm+mmcl")
-"""Pre-training arms that are trained and compared unasked; the other arms are trained on request."""
-
-PROBED = ("random", *COMPARED, "cmr")
-"""Encoders whose frozen features are probed: `random` weights, the pre-training arms, the contrastive CMR encoder."""
-
-TUNED = ("scratch", *COMPARED, "cmr")
-"""Encoders trained on the labels: `scratch` and `cmr` from random weights, the others from pre-trained ones."""
-
-METHOD = "mdm+mmcl"
-"""The arm that all others are compared with, as paired differences."""
+MISSING_SEED = "missing"
+"""In the column `seed` of a result table: the cell has no results, its numbers are NaN and `n` is 0."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One predictor: its outcomes by training seed. `mode` is "probe", "knn", "finetune" or, for a reference, ""."""
+    """One predictor: its outcomes by training seed, those that are done. `mode` is "probe", "knn", "finetune" or, for a
+    reference, "".
+    """
 
     arm: str
     mode: str
@@ -48,22 +42,29 @@ class Entry:
 
 
 def compare(task: str, setting: Setting) -> list[Entry]:
-    """All predictors of `task`, trained or fitted now unless they are finished."""
-    run, downstream = setting.run, setting.profile.downstream
-    entries = []
-    for few in (*downstream.few_labels, None):
-        labels = str(few or "all")
-        for mode in PROBES:
-            for arm in PROBED:
-                entries.append(Entry(arm, mode, labels, {run.seed: probe(arm, task, few, setting, mode)}))
-        for arm in TUNED:
-            tuned = finetune_seeds(arm, task, few, downstream.seeds, setting)
-            entries.append(Entry(arm, "finetune", labels, tuned))
-        for name, modes in REFERENCES.items():
-            for mode in () if lacking(name, setting) else modes:
-                arm = name if mode == "linear" else f"{name}, {mode}"
-                entries.append(Entry(arm, "", labels, {run.seed: reference(name, mode, task, few, setting)}))
-    return entries
+    """All predictors of `task` in the grid, trained or fitted now unless they are done; see `read_entries`.
+
+    What fails is recorded and printed, and the others go on.
+    """
+    failed: set[Cell] = set()
+    for cell in cells(setting, [task]):
+        if cell.task:
+            run_cell(cell, setting, failed)
+    return read_entries(task, setting)
+
+
+def read_entries(task: str, setting: Setting) -> list[Entry]:
+    """All predictors of `task` in the grid with what has been trained or fitted of them; nothing is trained."""
+    found: dict[tuple[str, str, str], Entry] = {}
+    for cell in cells(setting, [task]):
+        if cell.task:
+            name = cell.arm, cell.mode, cell.labels
+            if cell.arm in REFERENCES:
+                name = cell.arm if cell.mode == "linear" else f"{cell.arm}, {cell.mode}", "", cell.labels
+            entry = found.setdefault(name, Entry(*name, {}))
+            if state(cell, setting) == DONE:
+                entry.outcomes[cell.seed] = outcome(cell, setting)
+    return list(found.values())
 
 
 def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
@@ -74,6 +75,8 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     the exception, supervised training standing against the linear probe of METHOD too; nearest neighbours are compared
     among themselves alone. Plain and paired rows of the preset `paper` are the published scores (see
     `reported_metrics`, `published_missing`); adjusted ones always leave missing labels out.
+
+    Nothing is trained: an entry without outcomes has rows of NaN, with `n` 0 and `seed` MISSING_SEED.
     """
     run = setting.run
     metrics = reported_metrics(task, setting.preset)
@@ -87,6 +90,9 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     tables = []
     for number, entry in enumerate(entries):
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
+        if not entry.outcomes:
+            tables.append(_missing(metrics, setting, names))
+            continue
         random = np.random.default_rng([run.seed, number])
         resamples = setting.profile.downstream.bootstrap
         tables.append(score_predictions(tested(entry), metrics, resamples, random, **names))
@@ -119,7 +125,18 @@ def published_missing(predictions: Predictions) -> Predictions:
 
 
 def _comparable(mode: str, other: Entry) -> bool:
-    return other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
+    same = other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
+    return same and bool(other.outcomes)
+
+
+def _missing(metrics: tuple[str, ...], setting: Setting, names: dict[str, str]) -> pd.DataFrame:
+    """Rows of an entry without outcomes: every target and whole group, without a number."""
+    targets = task_targets(Store.open(setting.run.store))[names["task"]]
+    groups = [f"{group} mean" for group, members in GROUPS.items() if set(members) <= set(targets)]
+    rows = [(target, metric) for metric in metrics for target in (*targets, *(groups if metric != "MAE" else ()))]
+    table = pd.DataFrame(rows, columns=["target", "metric"])
+    nothing = {name: "" if kind == "str" else np.nan for name, kind in COLUMNS.items() if name not in table}
+    return table.assign(**nothing | names | {"n": 0, "seed": MISSING_SEED})[list(COLUMNS)]
 
 
 def _adjusted(

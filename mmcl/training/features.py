@@ -16,9 +16,10 @@ from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
 from mmcl.models.pretrained import window_features
 from mmcl.provenance import code_fingerprint, is_finished, write_json
 from mmcl.setting import Setting
+from mmcl.training.experiments import METHOD, arm_setting
 from mmcl.training.pretraining import CMR_ARMS, ecg_encoder_weights, load_module, pretrain, summary
 
-CMR_ARM = "mdm+mmcl"
+CMR_ARM = METHOD
 """Arm whose CMR encoder stands for `cmr`, the contrastively trained CMR encoder."""
 
 
@@ -52,6 +53,7 @@ def cmr_features(
 
 def ecg_encoder(arm: str, setting: Setting) -> EcgEncoder:
     """Mean-pooling ECG encoder of a pre-training arm, or `random` weights from the run's seed."""
+    setting = arm_setting(arm, setting)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.run.seed)
         encoder = EcgEncoder(setting.profile.ecg, setting.profile.encoder, single_fc_norm=setting.preset.single_fc_norm)
@@ -66,8 +68,9 @@ def stored_features(arm: str, setting: Setting) -> np.ndarray:
 
     The CMR encoder sees heart crops, as in its training, or whole frames without the choice `crop_in_evaluation`.
     """
-    run, profile, preset, device = setting.run, setting.profile, setting.preset, setting.device
     source = CMR_ARM if arm == "cmr" else arm
+    setting = arm_setting(source, setting)
+    run, profile, preset, device = setting.run, setting.profile, setting.preset, setting.device
     origin = None if arm == "random" else summary(pretrain(source, setting))["fingerprint"]
     store = Store.open(run.store)
     path = run.folder / "features" / f"{arm}.npy"

@@ -23,7 +23,8 @@ from mmcl.models.ecg_encoder import load_pretrained
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
-from mmcl.training.pretraining import ARMS, cmr_encoder_weights, ecg_encoder_weights, pretrain, summary
+from mmcl.training.experiments import ARMS, arm_setting
+from mmcl.training.pretraining import cmr_encoder_weights, ecg_encoder_weights, pretrain, summary
 from mmcl.training.side_by_side import fit_side_by_side, how_many
 from mmcl.training.stopping import early_stopping
 from mmcl.training.supervised import Supervised
@@ -55,6 +56,7 @@ def finetune_seeds(
     """
     if arm not in (*ARMS, *SUPERVISED):
         raise ValueError(f"unknown arm {arm!r}; expected one of {', '.join((*ARMS, *SUPERVISED))}")
+    setting = arm_setting(arm, setting)
     run, profile, preset, downstream = setting.run, setting.profile, setting.preset, setting.profile.downstream
     store = Store.open(run.store)
     labelled = {seed: open_task(task, store, few, seed, downstream.balance) for seed in seeds}

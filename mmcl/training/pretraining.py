@@ -1,19 +1,17 @@
 """Pre-trained weights on request: finished ones are returned, interrupted ones resumed, others trained.
 
 Notebooks and the command line (`python -m mmcl pretrain ARM`, also under torchrun or SLURM) share this one function.
-Training arms: every objective of `mmcl.training.objectives` from random weights, under its own name, and
-
-| arm | objective | starts from |
-|---|---|---|
-| `mdm+mmcl` | multimodal contrastive learning | the ECG encoder of `mdm` |
+What an arm is, `mmcl.training.experiments` says.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -26,13 +24,11 @@ from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
 from mmcl.training.compute import compile_model
+from mmcl.training.experiments import ARMS, arm_numbers, arm_setting, stages
 from mmcl.training.objectives import OBJECTIVES, Pretraining
 from mmcl.training.trainer import BEST, LAST, METRICS, make_trainer
 
-ARMS: dict[str, tuple[str, str | None]] = {name: (name, None) for name in OBJECTIVES} | {"mdm+mmcl": ("mmcl", "mdm")}
-"""Arm -> (objective, arm whose ECG encoder it starts from)."""
-
-CMR_ARMS = tuple(arm for arm, (objective, _) in ARMS.items() if "ecg" not in OBJECTIVES[objective].fields)
+CMR_ARMS = tuple(arm for arm, spec in ARMS.items() if "ecg" not in OBJECTIVES[spec.objective].fields)
 """Arms that have a CMR encoder alone."""
 
 WEIGHTS = "weights.safetensors"
@@ -47,14 +43,15 @@ def pretrain(arm: str, setting: Setting) -> Path:
     fingerprint of code, numbers and data. Weights with another fingerprint are trained anew; an interrupted training
     goes on from its last epoch.
     """
-    objective, source = look_up(ARMS, arm, "arm")
+    told = look_up(ARMS, arm, "arm")
+    setting = arm_setting(arm, setting)
     run, profile, preset = setting.run, setting.profile, setting.preset
     folder = run.checkpoints / arm
     store = Store.open(run.store)
-    mark = _fingerprint(arm, setting, store)
+    mark = pretraining_mark(arm, setting, store.meta["checksums"])
     if is_finished(folder / FINISHED, mark):
         return folder
-    start = pretrain(source, setting) if source else None
+    start = pretrain(told.start, setting) if told.start else None
 
     folder.mkdir(parents=True, exist_ok=True)
     if not is_finished(folder / "started.json", mark):
@@ -68,8 +65,8 @@ def pretrain(arm: str, setting: Setting) -> Path:
     if start is not None:
         load_pretrained(module.model.encoder_ecg, ecg_encoder_weights(start))
     recipe = module.recipe
-    fields = OBJECTIVES[objective].fields
-    train, validation = (StoredPairs(store, store.indices(split), fields) for split in ("train", "validation"))
+    rows = training_rows(store, told.pairs, run.seed), store.indices("validation")
+    train, validation = (StoredPairs(store, chosen, module.fields) for chosen in rows)
     compile_model(module.model, profile.compute, setting.device)
     trainer = make_trainer(
         folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min", profile.compute
@@ -87,9 +84,39 @@ def pretrain(arm: str, setting: Setting) -> Path:
     return folder
 
 
+def pretraining_mark(arm: str, setting: Setting, checksums: Mapping[str, str]) -> str:
+    """Fingerprint of what the weights of `arm` are made from: code, the numbers of all its stages, and data, told by
+    the checksums in a store's `meta`.
+    """
+    own = arm_setting(arm, setting)
+    objectives = {ARMS[stage].objective for stage in stages(arm)}
+    names = objectives.union(*(OBJECTIVES[objective].sizes for objective in objectives), ["compute"])
+    numbers = {name: dataclasses.asdict(getattr(own.profile, name)) for name in names}
+    data = {name: checksums.get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
+    code = code_fingerprint("mmcl.training.pretraining")
+    return fingerprint(arm, setting.run.seed, own.preset, numbers, ARMS[arm].pairs, data, code)
+
+
+def training_rows(store: Store, pairs: float | None, seed: int) -> np.ndarray:
+    """Rows of the training subjects, ascending; with `pairs` those of so many random subjects, or of a share below 1.
+
+    Fewer subjects of one seed are among more. ValueError where the store has fewer than `pairs`.
+    """
+    rows = store.indices("train")
+    if pairs is None:
+        return rows
+    subjects = store.subjects["subject"].to_numpy()[rows]
+    everybody = np.unique(subjects)
+    count = max(1, round(pairs * len(everybody))) if pairs < 1 else int(pairs)
+    if count > len(everybody):
+        raise ValueError(f"{store.folder}: {len(everybody)} training subjects; expected {count} for pre-training")
+    chosen = np.random.default_rng([seed, 0]).permutation(everybody)[:count]
+    return rows[np.isin(subjects, chosen)]
+
+
 def new_module(arm: str, profile: Profile, preset: Preset, seed: int) -> Pretraining:
-    """The untrained Lightning module of an arm."""
-    return OBJECTIVES[look_up(ARMS, arm, "arm")[0]](profile, preset, seed)
+    """The untrained Lightning module of an arm, with what it changes of `profile` and `preset`."""
+    return OBJECTIVES[look_up(ARMS, arm, "arm").objective](*arm_numbers(arm, profile, preset), seed)
 
 
 def load_module(folder: Path, arm: str, profile: Profile, preset: Preset) -> Pretraining:
@@ -121,18 +148,6 @@ def cmr_encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
 def history(folder: Path) -> pd.DataFrame:
     """One row per epoch, from `metrics.csv`; index `epoch`, columns such as `train_loss` and `validation_loss`."""
     return pd.read_csv(folder / METRICS, index_col="epoch")
-
-
-def _fingerprint(arm: str, setting: Setting, store: Store) -> str:
-    profile = setting.profile
-    names, stage = set(), arm
-    while stage is not None:  # the arm itself, then those that it goes on from
-        objective, stage = ARMS[stage]
-        names |= {objective, *OBJECTIVES[objective].sizes}
-    numbers = {name: dataclasses.asdict(getattr(profile, name)) for name in names | {"compute"}}
-    data = {name: store.meta["checksums"].get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
-    code = code_fingerprint("mmcl.training.pretraining")
-    return fingerprint(arm, setting.run.seed, setting.preset, numbers, data, code)
 
 
 def _finish(folder: Path, arm: str, mark: str, module: Pretraining) -> None:

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
+from mmcl.phenotypes import GROUPS, TARGETS
 from mmcl.setting import open_setting
-from mmcl.training.comparison import METHOD, PROBED, TUNED, compare, score
+from mmcl.training.cells import Cell, run_cell
+from mmcl.training.comparison import MISSING_SEED, compare, read_entries, score
+from mmcl.training.experiments import METHOD
+
+PRETRAINED = ("mdm", "mmcl", "mdm+mmcl")
+PROBED, TUNED = ("random", *PRETRAINED, "cmr"), ("scratch", *PRETRAINED, "cmr")
 
 
 @pytest.mark.slow
@@ -26,3 +32,18 @@ def test_every_cell_is_there_and_differences_are_of_the_plain_scores(smoke_run):
         expected = plain[METHOD, "probe", metric] - plain["mdm", "probe", metric]
         np.testing.assert_allclose(paired[METHOD, "probe", metric], expected, atol=1e-9)
     assert plain["demographics", "", "partial R2"] < 0.2
+
+
+def test_a_cell_without_results_shows_as_missing(own_setting):
+    for arm in ("demographics", "ecg features"):
+        assert run_cell(Cell(arm, "linear", "phenotypes", None, 0), own_setting) == "done"
+    found = read_entries("phenotypes", own_setting)
+    assert not (own_setting.run.checkpoints).exists(), "nothing is trained"
+    there = {(entry.arm, entry.labels) for entry in found if entry.outcomes}
+    assert there == {("demographics", "all"), ("ecg features", "all")}
+    table = score(found, "phenotypes", own_setting)
+    lacking = table[(table["arm"] == "mdm") & (table["mode"] == "finetune") & (table["labels"] == "all")]
+    assert set(lacking["seed"]) == {MISSING_SEED} and set(lacking["n"]) == {0} and lacking["value"].isna().all()
+    alone = table[(table["arm"] == "demographics") & (table["labels"] == "all")]
+    assert set(lacking["target"]) == set(alone["target"]) == {*TARGETS, *(f"{group} mean" for group in GROUPS)}
+    assert alone["n"].gt(0).any() and MISSING_SEED not in set(alone["seed"])

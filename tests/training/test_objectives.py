@@ -24,12 +24,13 @@ from mmcl.losses.simclr import nt_xent_loss
 from mmcl.profiles import PROFILES, profile
 from mmcl.training import pretraining
 from mmcl.training.batches import StoredPairs, generator
+from mmcl.training.experiments import ARMS, Arm
 from mmcl.training.features import stored_features
 from mmcl.training.finetuning import finetune
 from mmcl.training.objectives import OBJECTIVES
 from mmcl.training.objectives.byol import target_momentum
 from mmcl.training.objectives.contrastive import LEAST_TEMPERATURE
-from mmcl.training.pretraining import ARMS, CMR_ARMS, WEIGHTS, history, load_module, pretrain
+from mmcl.training.pretraining import CMR_ARMS, WEIGHTS, history, load_module, pretrain
 from mmcl.training.reconstruction import reconstruct
 from mmcl.training.trainer import BEST, LAST
 
@@ -65,11 +66,11 @@ def draws(seed=0):
 
 def test_every_objective_has_a_recipe_in_every_profile_an_arm_and_a_word_in_the_help(capsys):
     assert all(hasattr(numbers, name) for numbers in PROFILES.values() for name in OBJECTIVES)
-    assert {objective for objective, _ in ARMS.values()} == set(OBJECTIVES)
+    assert {arm.objective for arm in ARMS.values()} == set(OBJECTIVES)
     with pytest.raises(SystemExit):
         main(["pretrain", "--help"])
     said = capsys.readouterr().out
-    assert all(arm in said for arm in ARMS)
+    assert all(name in said for name in OBJECTIVES)
 
 
 def test_a_profile_without_a_recipe_is_named():
@@ -101,7 +102,7 @@ def test_a_step_is_a_function_of_its_generator(objective):
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.parametrize("arm", [arm for arm in ARMS if ARMS[arm][1] is None])
+@pytest.mark.parametrize("arm", OBJECTIVES)
 def test_encoders_are_found_in_every_checkpoint(own_setting, arm):
     folder = pretrain(arm, own_setting)
     modality = "cmr" if arm in CMR_ARMS else "ecg"
@@ -146,7 +147,7 @@ def test_a_field_that_the_store_lacks_is_named(smoke_run):
 def test_a_new_objective_is_one_class_and_one_recipe(own_setting, monkeypatch):
     toy = _toy()
     monkeypatch.setitem(OBJECTIVES, "toy", toy.Toy)
-    monkeypatch.setitem(ARMS, "toy", ("toy", None))
+    monkeypatch.setitem(ARMS, "toy", Arm("toy"))
     numbers = toy.toy_profile()
     setting = dataclasses.replace(own_setting, profile=numbers)
     folder = pretrain("toy", setting)

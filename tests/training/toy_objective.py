@@ -17,7 +17,7 @@ from mmcl.data.augmentation import first_crop
 from mmcl.losses.clip import clip_loss
 from mmcl.models.ecg_encoder import EcgEncoder
 from mmcl.profiles import PROFILES
-from mmcl.training import pretraining
+from mmcl.training.experiments import ARMS, Arm
 from mmcl.training.objectives import OBJECTIVES, Pretraining
 
 
@@ -88,6 +88,6 @@ if __name__ == "__main__":
     from mmcl.__main__ import main
 
     OBJECTIVES["toy"] = Toy
-    pretraining.ARMS["toy"] = ("toy", None)
+    ARMS["toy"] = Arm("toy")
     PROFILES["smoke"] = toy_profile()
     main(["pretrain", "toy", "--profile=smoke", "--device=cpu", *sys.argv[1:]])
