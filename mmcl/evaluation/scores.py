@@ -19,6 +19,9 @@ from mmcl.phenotypes import GROUPS
 RELATIVE = ("AUROC", "r", "R2")
 """Metrics whose relative improvement is told: 100 (score - reference) / reference, in per cent, as the paper does."""
 
+_SEEDS_DRAWN = (2025, 103451)
+"""Key of the draws of seeds, apart from any key of subjects."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -36,16 +39,16 @@ class Scores:
         return tuple(sorted(self.predictions))
 
     def pooled(self, metric: str, seeds: Sequence[int]) -> Bootstrap:
-        """Mean over `seeds`, its interval covering subjects and seeds."""
-        return over_seeds([self.bootstraps[metric][seed] for seed in seeds], np.random.default_rng([self.key, 1]))
+        """Mean over `seeds`, its interval covering subjects and seeds; all predictors draw the same seeds."""
+        return over_seeds([self.bootstraps[metric][seed] for seed in seeds], np.random.default_rng(_SEEDS_DRAWN))
 
     def rows(self) -> list[dict]:
         """Result rows of all metrics and names."""
         each = {metric: self.pooled(metric, self.seeds) for metric in self.bootstraps}
-        return [row for metric, one in each.items() for row in self._rows(metric, one, self.seed_values(metric))]
+        return [row for metric, one in each.items() for row in self.rows_of(metric, one, self.seed_values(metric))]
 
-    def less(self, other: Scores) -> list[dict]:
-        """Result rows of the paired difference of this predictor and `other`, by the metrics that both have.
+    def less(self, other: Scores, metrics: Sequence[str] | None = None) -> list[dict]:
+        """Result rows of the paired difference of this predictor and `other`, by `metrics` (all by default).
 
         Where both have several seeds, those that they share are compared; a single seed (demographics, a probe) stands
         against all of the other's. `p` is DeLong's for the AUROC, else from the bootstrap's standard error. `relative`
@@ -53,13 +56,11 @@ class Scores:
         """
         mine, others = shared_seeds(self, other)
         rows = []
-        for metric in self.bootstraps:
-            if metric not in other.bootstraps:
-                continue
+        for metric in metrics or self.bootstraps:
             here, there = self.pooled(metric, mine), other.pooled(metric, others)
             values = self.seed_values(metric, mine) - other.seed_values(metric, others)
             p = self._delong(other, mine, others) if metric == "AUROC" else here.minus(there).p()
-            new = self._rows(metric, here.minus(there), values, p=p)
+            new = self.rows_of(metric, here.minus(there), values, p=p)
             if metric in RELATIVE:
                 relative = relative_improvement(here, there).interval()
                 for row, value, low, high in zip(new, relative.value, relative.low, relative.high, strict=True):
@@ -83,7 +84,7 @@ class Scores:
         means = self.pooled("AUROC", mine).minus(other.pooled("AUROC", others)).p()
         return np.r_[tested, means[len(tested) :]]
 
-    def _rows(self, metric: str, one: Bootstrap, values: np.ndarray, p: np.ndarray | None = None) -> list[dict]:
+    def rows_of(self, metric: str, one: Bootstrap, values: np.ndarray, p: np.ndarray | None = None) -> list[dict]:
         interval = one.interval()
         spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(one.value.size, np.nan)
         columns = {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.n}
@@ -95,7 +96,7 @@ class Scores:
         ]
 
 
-def score(
+def score_predictor(
     predictions: Mapping[int, Predictions],
     metrics: Sequence[str],
     resamples: int,
@@ -131,7 +132,7 @@ def gained_with_few(few: tuple[Scores, Scores], every: tuple[Scores, Scores], me
         gains.append(mine.pooled(metric, seeds).minus(other.pooled(metric, others)))
         values.append(mine.seed_values(metric, seeds).mean(0) - other.seed_values(metric, others).mean(0))
     difference = gains[0].minus(gains[1])
-    return few[0]._rows(metric, difference, (values[0] - values[1])[None], p=difference.p())
+    return few[0].rows_of(metric, difference, (values[0] - values[1])[None], p=difference.p())
 
 
 def relative_improvement(score: Bootstrap, reference: Bootstrap) -> Bootstrap:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mmcl.atomic import atomic_path
 from mmcl.evaluation.predictions import Predictions
-from mmcl.evaluation.scores import Scores, score, shared_seeds
+from mmcl.evaluation.scores import Scores, score_predictor, shared_seeds
 from mmcl.phenotypes import GROUPS
 
 COLUMNS = {
@@ -65,7 +65,7 @@ def score_predictions(
     Besides each target there is a row "<group> mean" for every group whose members are all among the targets (not for
     MAE, whose units differ).
     """
-    scores = score(predictions, metrics, resamples, int(generator.integers(2**63)), groups)
+    scores = score_predictor(predictions, metrics, resamples, int(generator.integers(2**63)), groups)
     return result_rows(scores.rows(), task=task, arm=arm, mode=mode, labels=labels, seed=seed_text(scores.seeds))
 
 
@@ -85,16 +85,18 @@ def compare_predictions(
 ) -> pd.DataFrame:
     """Paired difference of two arms, `predictions` less `reference_predictions`; see `Scores.less`.
 
-    Both are scored now: where one arm is compared with many, `score` each once and call `difference_rows`.
+    Both are scored now: where one arm is compared with many, `score_predictor` each once and call `difference_rows`.
     """
     key = int(generator.integers(2**63))
-    mine, other = (score(each, metrics, resamples, key, groups) for each in (predictions, reference_predictions))
+    mine, other = (
+        score_predictor(each, metrics, resamples, key, groups) for each in (predictions, reference_predictions)
+    )
     return difference_rows(mine, other, task=task, arm=arm, reference=reference, mode=mode, labels=labels)
 
 
-def difference_rows(mine: Scores, other: Scores, **names: str) -> pd.DataFrame:
-    """`mine.less(other)` as a result table; `names` are its other columns, such as task, arm and reference."""
-    return result_rows(mine.less(other), seed=seed_text(max(shared_seeds(mine, other), key=len)), **names)
+def difference_rows(mine: Scores, other: Scores, metrics: Sequence[str] | None = None, **names: str) -> pd.DataFrame:
+    """`mine.less(other, metrics)` as a result table; `names` are its other columns, such as arm and reference."""
+    return result_rows(mine.less(other, metrics), seed=seed_text(max(shared_seeds(mine, other), key=len)), **names)
 
 
 def result_rows(rows: Sequence[Mapping[str, object]], **same: str) -> pd.DataFrame:
