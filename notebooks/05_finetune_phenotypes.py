@@ -6,18 +6,22 @@
 #
 # - **Reads** `store/`, `checkpoints/`.
 # - **Writes** `predictions/phenotypes/`; `results/05_finetune_phenotypes.json`; figures `phenotype_r2`,
-#   `phenotype_labels`, `phenotype_scatter`, `phenotype_adjusted`.
+#   `phenotype_labels`, `phenotype_scatter`, `phenotype_adjusted`, `phenotype_subgroups`.
 # - **Expected time** smoke 25 s, demo 6 min (1 core); paper not measured.
 
 # %%
 import numpy as np
+import pandas as pd
 
 from mmcl.environment import report
+from mmcl.evaluation.subgroups import score_subgroups
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.phenotypes import GROUPS, PHENOTYPES
+from mmcl.plotting.forest import draw_forest
 from mmcl.plotting.predictions import draw_scatter
-from mmcl.plotting.results import draw_adjusted, draw_label_efficiency, draw_results
+from mmcl.plotting.results import draw_adjusted, draw_label_efficiency
 from mmcl.plotting.style import show
+from mmcl.plotting.subgroups import draw_subgroups
 from mmcl.setting import open_setting
 from mmcl.training.comparison import METHOD, compare, score
 
@@ -37,7 +41,9 @@ report(setting.device)
 # %%
 entries = compare("phenotypes", setting)
 results = score(entries, "phenotypes", setting)
-write_results(setting.run.results("05_finetune_phenotypes"), results)
+shown = [e for e in entries if e.arm in (METHOD, "mdm", "demographics") and e.mode in ("probe", "")]
+subgroups = score_subgroups([e for e in shown if e.labels == "all"], "phenotypes", setting)
+write_results(setting.run.results("05_finetune_phenotypes"), pd.concat([results, subgroups]))
 plain = results[results["reference"] == ""]
 arms = list(plain["arm"].unique())
 
@@ -80,7 +86,7 @@ pivot(probed[probed["labels"] == "all"], probed_arms, GROUPS["LV"])
 
 # %%
 drawn = r2[(r2["labels"] == "all") & (r2["mode"] != "knn")]
-figure = draw_results(drawn, groups, "R2", f"{setting.footer}, all labels")
+figure = draw_forest(drawn, groups, "R2", f"{setting.footer}, all labels")
 show(figure, setting.run.figures / "phenotype_r2", drawn)
 
 # %%
@@ -100,6 +106,14 @@ figure = draw_adjusted(
     probed[probed["labels"] == "all"], adjusted, groups, "R2", f"{setting.footer}, linear probes, all labels"
 )
 show(figure, setting.run.figures / "phenotype_adjusted", adjusted[adjusted["target"].isin(groups)])
+
+# %% [markdown]
+# ## Is it the same for everybody?
+# R2 in parts of the test set, and how far two parts differ. R2 falls where a part has less spread, at equal errors.
+
+# %%
+figure = draw_subgroups(subgroups, groups[:3], "R2", f"{setting.footer}, linear probes, all labels")
+show(figure, setting.run.figures / "phenotype_subgroups", subgroups[subgroups["target"].isin(groups)])
 
 # %% [markdown]
 # ## Predicted against true

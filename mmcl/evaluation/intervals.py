@@ -126,15 +126,16 @@ def bootstraps(
     truth, score = np.asarray(truth, dtype=np.float64), np.asarray(score, dtype=np.float64)
     if truth.ndim != 2:
         raise ValueError(f"truth has shape {truth.shape}; expected (subjects, targets)")
-    draws = {metric: np.empty((resamples, truth.shape[1])) for metric in metrics}
+    draws = {metric: np.empty((1 + resamples, truth.shape[1])) for metric in metrics}
     columns = [[k] for k in range(truth.shape[1])] if of_diseases == {True} else [slice(None)]
     for column in columns:
         strata = truth[:, column[0]] if of_diseases == {True} else None
-        counts = resample_counts(truth.shape[0], resamples, generator, strata)
+        drawn = resample_counts(truth.shape[0], resamples, generator, strata)
+        counts = np.concatenate([np.ones((1, truth.shape[0])), drawn])  # the whole sample first
         for metric in metrics:
             draws[metric][:, column] = WEIGHTED_METRICS[metric](truth[:, column], score[:, column], counts)
     n = np.isfinite(truth).sum(axis=0)
-    return {metric: Bootstrap(METRICS[metric](truth, score), draws[metric], n) for metric in metrics}
+    return {metric: Bootstrap(each[0], each[1:], n) for metric, each in draws.items()}
 
 
 def over_seeds(bootstraps: Sequence[Bootstrap], generator: np.random.Generator) -> Bootstrap:

@@ -85,7 +85,8 @@ def score_subgroups(entries: Sequence, task: str, setting: Setting) -> pd.DataFr
     """Result rows of `entries` (arm, mode, labels, `load`) of `task` on parts of the test set, `subgroup` set.
 
     AUROC of diseases or R2 of phenotypes, by sex, age and body mass index, with differences; on a simulated cohort, of
-    CAD by scar and artery too. Other cohorts do not know those: their rows are left out.
+    CAD by scar and artery too. Other cohorts do not know those: their rows are left out, as are entries without
+    predictions.
     """
     store = Store.open(setting.run.store)
     people = store.subjects.drop_duplicates("subject").set_index("subject")
@@ -94,6 +95,8 @@ def score_subgroups(entries: Sequence, task: str, setting: Setting) -> pd.DataFr
     for entry in entries:
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
         loaded = entry.load("test")
+        if not loaded:
+            continue
         subject = next(iter(loaded.values())).subject
         pairs = subject_groups(people.loc[subject])
         metrics = ("R2",) if task == "phenotypes" else ("AUROC",)
@@ -101,7 +104,7 @@ def score_subgroups(entries: Sequence, task: str, setting: Setting) -> pd.DataFr
         truth = read_coronary_truth(setting.run.raw / "truth.tsv", subject) if task == "risk" else None
         if truth is not None:
             tables.append(score_coronary(loaded, coronary_groups(truth), resamples, key, **names))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([result_rows([]), *tables], ignore_index=True)
 
 
 def score_groups(

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmcl.plotting.marks import METRIC_LABELS, chosen_rows, crosses, error_bars, interval_note
+from mmcl.plotting.marks import METRIC_LABELS, chosen_rows, crosses, empty_figure, error_bars, interval_note
 from mmcl.plotting.style import ARMS, QUIET, arm, new_figure, style
 
 
 def varied(results: pd.DataFrame) -> pd.DataFrame:
     """Rows of arms named `<base>.<number>_<value>`, with columns `base`, `number` and `setting`, the value as text."""
+    results = results.reset_index(drop=True)
     parts = results["arm"].str.extract(r"^(?P<base>[^.]+)\.(?P<number>\w+?)_(?P<setting>[^_]+)$")
     return results.join(parts)[parts["base"].notna()]
 
@@ -26,10 +27,13 @@ def draw_scaling(
     """A panel a target: each base arm against the number of subjects that it was pre-trained on, on a log axis.
 
     results: plain rows of one mode and number of labels. The arms `<base>.pairs_<share or number>` are drawn, and their
-    base with all `subjects` pairs; other arms are left out. What has no result is a cross at the panel's foot.
+    base with all `subjects` pairs; other arms are left out. What has no result is a cross at the panel's foot, and
+    where nothing was varied the figure says so.
     """
     fewer = varied(results)
     fewer = fewer[fewer["number"] == number]
+    if fewer.empty:
+        return empty_figure(f"missing: no arm of this run was pre-trained on fewer {number}", source)
     whole = results[results["arm"].isin(fewer["base"])].assign(base=lambda rows: rows["arm"], pairs=float(subjects))
     share = fewer["setting"].astype(float)
     table = pd.concat([fewer.assign(pairs=share.where(share >= 1, share * subjects)), whole])
@@ -63,8 +67,11 @@ def draw_ablations(
 
     results: plain rows of one mode and number of labels; all arms `<base>.<number>_<value>` but those of pairs, and
     the base arms, whose setting is `defaults[number]` ("default" where it is not given). `words` renames numbers.
+    Where nothing was varied the figure says so.
     """
     changed = varied(results)
+    if changed["number"].isin(["pairs"]).all():
+        return empty_figure("missing: no number was varied in this run", source)
     changed = chosen_rows(changed[changed["number"] != "pairs"], [target], metric, ["base", "number", "setting"])
     whole = results[(results.metric == metric) & (results.target == target) & results.arm.isin(changed["base"])]
     numbers = list(dict.fromkeys(changed["number"]))

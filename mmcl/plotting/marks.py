@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmcl.plotting.style import ARMS, LINEAR_MODES, OTHER_MODES, QUIET, arm
+from mmcl.plotting.style import ARMS, LINEAR_MODES, OTHER_MODES, QUIET, arm, new_figure, style
 
 METRIC_LABELS = {"r": "Pearson r", "R2": "R²", "AUROC": "AUROC", "AUPRC": "Average precision", "Brier": "Brier score"}
 CHANCE = {"AUROC": 0.5, "R2": 0.0, "r": 0.0}
@@ -31,6 +32,16 @@ def chosen_rows(results: pd.DataFrame, targets: Sequence[str], metric: str, keys
         twice = chosen[doubled].iloc[0]
         raise ValueError(f"more than one {metric} for {' / '.join(str(twice[k]) for k in keys)}; expected one")
     return chosen
+
+
+def empty_figure(words: str, source: str) -> Figure:
+    """A low figure that says in `words` that there is nothing to draw."""
+    with style():
+        figure = new_figure(0.9, source)
+        axes = figure.subplots()
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, words, ha="center", va="center", color=QUIET, style="italic")
+    return figure
 
 
 def ordered_arms(results: pd.DataFrame) -> list[str]:

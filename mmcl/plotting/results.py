@@ -1,15 +1,14 @@
-"""Results with their uncertainty: dot plots of arms, few labels against all, adjusted results."""
+"""Results with their uncertainty: few labels against all, and results beyond age, sex and body size."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mmcl.plotting.marks import (
-    CHANCE,
     METRIC_LABELS,
     arm_handles,
     chance_line,
@@ -21,52 +20,7 @@ from mmcl.plotting.marks import (
     legend_height,
     ordered_arms,
 )
-from mmcl.plotting.style import INK, LINEAR_MODES, OTHER_MODES, arm, new_figure, style
-
-
-def draw_results(
-    results: pd.DataFrame, targets: Sequence[str], metric: str, source: str, titles: Mapping[str, str] | None = None
-) -> Figure:
-    """Dot plot: `targets` down, arms side by side in their fixed colours, intervals as bars.
-
-    results: rows of `mmcl.evaluation.tables` in which target, arm and mode are unique for `metric`. Filled markers are
-    linear (probes, references), open ones fine-tuned or boosted. In the place of a result that does not exist stands
-    "missing". For paired differences, rows whose `reference` is set, a line is drawn at zero. `titles` renames
-    targets.
-    """
-    chosen = chosen_rows(results, targets, metric, ["target", "arm", "mode"])
-    arms = ordered_arms(chosen)
-    paired = sorted(set(chosen.reference) - {""})
-    # Targets down, first on top; within a target one line an arm and mode.
-    present = set(zip(chosen.arm, chosen["mode"], strict=True))
-    lines = [(name, mode) for name in arms for mode in (*LINEAR_MODES, *OTHER_MODES) if (name, mode) in present]
-    with style():
-        rows = len(targets) * (len(lines) + 1.2)
-        figure = new_figure(max(0.135 * rows + 1.15, 2.2), source, note=interval_note(chosen))
-        axes = figure.subplots()
-        for row, target in enumerate(targets):
-            if row % 2 == 0:
-                axes.axhspan(row - 0.5, row + 0.5, color="#F6F6F6", zorder=0)
-            for place, (name, mode) in enumerate(lines):
-                offset = (place - (len(lines) - 1) / 2) / (len(lines) + 1.2)
-                one = chosen[(chosen.target == target) & (chosen.arm == name) & (chosen["mode"] == mode)]
-                dot(axes, one, name, row + offset, f"{name} {mode} {target}", filled=mode not in OTHER_MODES)
-        label = METRIC_LABELS.get(metric, metric)
-        if paired:
-            axes.axvline(0, color=INK, linewidth=0.8)
-            label = f"Difference in {label} to {', '.join(arm(name).label for name in paired)}"
-        elif metric in CHANCE:
-            chance_line(axes, metric)
-        axes.set(
-            ylim=(len(targets) - 0.5, -0.5),
-            yticks=range(len(targets)),
-            yticklabels=[(titles or {}).get(target, target) for target in targets],
-            xlabel=label,
-        )
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x")
-        figure.legend(handles=arm_handles(arms, chosen), loc="outside upper center", ncols=3)
-    return figure
+from mmcl.plotting.style import LINEAR_MODES, arm, new_figure, style
 
 
 def draw_label_efficiency(
@@ -119,7 +73,7 @@ def draw_adjusted(
     `adjusted` holds R2 or r on residuals, as `mmcl.evaluation.adjusted.adjusted_phenotypes` makes them.
     """
     if metric not in ("R2", "r"):
-        raise ValueError(f"adjusted {metric!r}; expected 'R2' or 'r' (draw the gain in AUROC by draw_results)")
+        raise ValueError(f"adjusted {metric!r}; expected 'R2' or 'r' (the gain in AUROC has no such scale)")
     sides = [chosen_rows(table, targets, metric, ["target", "arm"]) for table in (results, adjusted)]
     arms = ordered_arms(pd.concat(sides))
     with style():

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmcl.plotting.marks import METRIC_LABELS, arm_handles, chance_line, chosen_rows, dot, interval_note, ordered_arms
+from mmcl.plotting.marks import (
+    METRIC_LABELS,
+    arm_handles,
+    chance_line,
+    chosen_rows,
+    dot,
+    empty_figure,
+    interval_note,
+    ordered_arms,
+)
 from mmcl.plotting.style import INK, new_figure, style
 
 
@@ -15,9 +24,11 @@ def draw_subgroups(results: pd.DataFrame, targets: Sequence[str], metric: str, s
     """Parts of the test set down and below them their differences, `targets` across, arms in their colours.
 
     results: rows with a `subgroup` (see `mmcl.evaluation.subgroups`) of one mode and number of labels. A part with too
-    few subjects or cases says "missing".
+    few subjects or cases says "missing", and where nobody is known to be in a part the figure says so.
     """
     own = results[results.subgroup != ""]
+    if own.empty:
+        return empty_figure("missing: this cohort does not know who is in which part", source)
     chosen = chosen_rows(own, targets, metric, ["target", "arm", "subgroup", "reference"])
     arms = ordered_arms(chosen)
     scores, differences = chosen[chosen.reference == ""], chosen[chosen.reference != ""]
