@@ -45,6 +45,9 @@ corrected for the number of comparisons (`mmcl.evaluation.significance.holm_corr
 cent of the reference. What does not apply is NaN.
 """
 
+OPTIONAL = ("subgroup", "seed_sd", "p", "p_holm", "relative", "relative_low", "relative_high")
+"""Columns that a row of a file may leave out: "" or NaN."""
+
 MISSING_CELL = "–"
 
 
@@ -112,9 +115,12 @@ def seed_text(seeds: Sequence[int]) -> str:
 
 
 def write_results(path: str | Path, results: pd.DataFrame) -> None:
-    """Write a result table as JSON, a list of rows, NaN as null; whole or not at all."""
-    results = _typed(results)
-    records = json.loads(results.to_json(orient="records", double_precision=15))
+    """Write a result table as JSON, a list of rows, NaN as null, without what is OPTIONAL and empty; whole or not."""
+    records = json.loads(_typed(results).to_json(orient="records", double_precision=15))
+    for record in records:
+        for name in OPTIONAL:
+            if record[name] in ("", None):
+                del record[name]
     with atomic_path(path) as part:
         part.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -122,8 +128,10 @@ def write_results(path: str | Path, results: pd.DataFrame) -> None:
 def read_results(path: str | Path) -> pd.DataFrame:
     """Read what `write_results` wrote; ValueError names the file and the columns that it lacks."""
     records = json.loads(Path(path).read_text(encoding="utf-8"))
+    table = pd.DataFrame.from_records(records, columns=list(COLUMNS) if not records else None)
+    table = table.assign(**{name: np.nan for name in OPTIONAL if name not in table})
     try:
-        return _typed(pd.DataFrame.from_records(records, columns=list(COLUMNS) if not records else None))
+        return _typed(table.fillna({"subgroup": ""}))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

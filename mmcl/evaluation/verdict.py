@@ -30,13 +30,14 @@ class Claim:
     """`words` with `{labels}` to be filled in; `references` the arms that the method is compared with.
 
     `better` says which of the two the claim holds to be better, the method or the reference. With `few` the claim is of
-    the rows that hold the gain from few labels less that from all.
+    the rows that hold the gain from few labels less that from all. `modes` are those in which it can be asked.
     """
 
     words: str
     references: tuple[str, ...]
     better: str = "method"
     few: bool = False
+    modes: tuple[str, ...] = tuple(MODES)
 
 
 PAPER = (
@@ -53,7 +54,7 @@ PAPER = (
 """Claims of the paper."""
 
 REFERENCES = (
-    Claim("MDM + MMCL is better than an encoder of random weights", ("random",)),
+    Claim("MDM + MMCL is better than an encoder of random weights", ("random",), modes=("probe",)),
     Claim("MDM + MMCL is better than age, sex and body size", ("demographics",)),
     Claim("MDM + MMCL is better than classical ECG features", ("ecg features", "ecg features, boosted")),
     Claim("MDM + MMCL is better than components of the median beat", ("median beat",)),
@@ -76,7 +77,7 @@ COLUMNS = ("claim", "reference", "mode", "labels", "target", "metric", "value", 
 def judge(
     results: pd.DataFrame, targets: Sequence[str], metric: str, few: str, claims: Sequence[Claim] = CLAIMS
 ) -> pd.DataFrame:
-    """A row for each claim, reference, mode of MODES, labels ("all" and `few`) and target: COLUMNS and `verdict`.
+    """A row for each claim, reference, mode, labels ("all" and `few`) and target: COLUMNS and `verdict`.
 
     results: a result table with `p_holm`. The sign of `value` is that of the method less the reference.
     """
@@ -87,7 +88,7 @@ def judge(
     rows = []
     for claim in claims:
         for reference in claim.references:
-            for mode in MODES:
+            for mode in claim.modes:
                 for labels in (f"{few} less all",) if claim.few else (few, "all"):
                     for target in targets:
                         place = (reference, mode, labels, target)

@@ -15,10 +15,13 @@ from mmcl.plotting.style import ARMS, QUIET, arm, new_figure, style
 
 
 def varied(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows of arms named `<base>.<number>_<value>`, with columns `base`, `number` and `setting`, the value as text."""
+    """Rows of arms named `<base>.<number>_<value>`, with columns `base`, `number` and `setting`, the value as text.
+
+    An arm named `<base>.<word>` is a "variant" of that word.
+    """
     results = results.reset_index(drop=True)
-    parts = results["arm"].str.extract(r"^(?P<base>[^.]+)\.(?P<number>\w+?)_(?P<setting>[^_]+)$")
-    return results.join(parts)[parts["base"].notna()]
+    parts = results["arm"].str.extract(r"^(?P<base>[^.]+)\.(?:(?P<number>\w+?)_)?(?P<setting>[^_]+)$")
+    return results.join(parts.fillna({"number": "variant"}))[parts["base"].notna()]
 
 
 def draw_scaling(

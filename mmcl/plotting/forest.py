@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -29,15 +31,16 @@ def draw_forest(
     results: rows of one number of labels in which target, arm, reference and mode are unique for `metric`. Of scores, a
     dotted line goes through `method` in each section. Of differences (rows with a `reference`) the arm is the one that
     the method is compared with, a line stands at 0, and markers are filled where p after Holm's correction is below
-    LEVEL. `titles` renames targets.
+    LEVEL. `titles` renames targets. A result far beyond the others is named at the edge, lest it flatten them.
     """
     chosen = chosen_rows(results, targets, metric, ["target", "arm", "reference", "mode"])
     paired = chosen.reference.ne("").any()
     if paired and chosen.reference.eq("").any():
         raise ValueError("scores and differences in one forest; expected either")
-    chosen = chosen.assign(shown=chosen.reference if paired else chosen.arm)
-    chosen = chosen.assign(shown=chosen.shown, section=chosen["mode"].where(chosen["mode"].isin(SECTIONS), ""))
+    section = chosen["mode"].where(chosen["mode"].isin(SECTIONS), "")
+    chosen = chosen.assign(shown=chosen.reference if paired else chosen.arm, section=section)
     sections = {mode: _shown(chosen[chosen.section == mode]) for mode in SECTIONS if (chosen.section == mode).any()}
+    limits = _limits(chosen)
     heights, height = {}, 0.0
     for mode, names in sections.items():
         height += 1.0
@@ -54,9 +57,11 @@ def draw_forest(
                 one = chosen[(chosen.target == target) & (chosen.shown == name) & (chosen.section == mode)]
                 told = not paired or one.p_holm.lt(LEVEL).any()
                 dot(axes, one, name, place, f"{name} {mode} {target}", filled=told)
+                _name_beyond(axes, one, name, place, limits)
             axes.set_title((titles or {}).get(target, target))
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
+        panels[0].set_xlim(limits)
         ticks = {place: arm(name).label for (_, name), place in heights.items()}
         ticks |= {min(heights[mode, name] for name in names) - 1: SECTIONS[mode] for mode, names in sections.items()}
         panels[0].set(ylim=(height - 0.4, -0.6), yticks=sorted(ticks), yticklabels=[ticks[k] for k in sorted(ticks)])
@@ -82,7 +87,27 @@ def _shown(rows: pd.DataFrame) -> list[str]:
     return [name for name in ARMS if name in set(rows.shown)]
 
 
-def _through_method(axes, rows: pd.DataFrame, sections: Mapping[str, Sequence[str]], heights: Mapping) -> None:
+def _limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """The span of all intervals; where it is thrice that of most of them, the latter."""
+    ends = np.concatenate([rows[column].dropna() for column in ("low", "high", "value")])
+    if not ends.size:
+        return 0.0, 1.0
+    whole, most = np.quantile(ends, [0, 1]), np.quantile(ends, [0.1, 0.9])
+    most = np.clip(most + np.array([-0.5, 0.5]) * max(np.ptp(most), 1e-9), *whole)
+    low, high = whole if np.ptp(whole) <= 3 * np.ptp(most) else most
+    pad = 0.04 * max(high - low, 1e-9)
+    return low - pad, high + pad
+
+
+def _name_beyond(axes: Axes, rows: pd.DataFrame, name: str, place: float, limits: tuple[float, float]) -> None:
+    for value in rows.value.dropna():
+        if not limits[0] <= value <= limits[1]:
+            side, words = (0.02, f"◂ {value:.1f}") if value < limits[0] else (0.98, f"{value:.1f} ▸")
+            looks = {"ha": "left" if side < 0.5 else "right", "va": "center", "fontsize": 6.5}
+            axes.text(side, place, words, transform=axes.get_yaxis_transform(), color=arm(name).colour, **looks)
+
+
+def _through_method(axes: Axes, rows: pd.DataFrame, sections: Mapping[str, Sequence[str]], heights: Mapping) -> None:
     for row in rows[rows.value.notna()].to_dict("records"):
         span = [heights[row["section"], name] for name in sections[row["section"]]]
         ends = [min(span) - 0.5, max(span) + 0.5]

@@ -34,6 +34,11 @@ def chosen_rows(results: pd.DataFrame, targets: Sequence[str], metric: str, keys
     return chosen
 
 
+def of_known_arms(results: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose arm, and reference if there is one, has a look in ARMS; ablations have figures of their own."""
+    return results[results["arm"].isin(list(ARMS)) & results["reference"].isin(["", *ARMS])]
+
+
 def empty_figure(words: str, source: str) -> Figure:
     """A low figure that says in `words` that there is nothing to draw."""
     with style():

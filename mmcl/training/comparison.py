@@ -132,9 +132,11 @@ def _gains_with_few(entries: list[Entry], task: str, setting: Setting) -> list[p
     few = str(setting.profile.downstream.few_labels[0])
     metric = "R2" if task == "phenotypes" else "AUROC"
     tables = []
-    for arm, mode in (("mdm", "probe"), ("mdm", "finetune"), ("scratch", "finetune")):
-        cells = [(METHOD, mode, few), (arm, mode, few), (METHOD, mode, "all"), (arm, mode, "all")]
-        if all(cell in found for cell in cells):
+    for mode in ("probe", "finetune"):
+        for arm, its_mode in (("mdm", mode), ("scratch", "finetune")):
+            cells = [(METHOD, mode, few), (arm, its_mode, few), (METHOD, mode, "all"), (arm, its_mode, "all")]
+            if any(cell not in found for cell in cells):
+                continue
             each = [_scores(found[cell], task, setting, (metric,)) for cell in cells]
             rows = gained_with_few(tuple(each[:2]), tuple(each[2:]), metric)
             names = {"task": task, "arm": METHOD, "reference": arm, "mode": mode, "labels": f"{few} less all"}

@@ -18,6 +18,7 @@ def table() -> pd.DataFrame:
         "mdm+mmcl.temperature_0.05": 0.58,
         "mdm+mmcl.temperature_learnt": 0.59,
         "mdm.mask_0.4": 0.44,
+        "mdm+mmcl.published": 0.57,
         "simclr": 0.5,
     }
     same = {
@@ -41,7 +42,8 @@ def line(figure, gid):
 def test_names_are_read():
     rows = varied(table()).set_index("arm")[["base", "number", "setting"]]
     assert rows.loc["mdm+mmcl.temperature_learnt"].tolist() == ["mdm+mmcl", "temperature", "learnt"]
-    assert len(rows) == 7 and "simclr" not in rows.index
+    assert rows.loc["mdm+mmcl.published"].tolist() == ["mdm+mmcl", "variant", "published"]
+    assert len(rows) == 8 and "simclr" not in rows.index
 
 
 def test_scaling_ends_at_all_subjects_and_crosses_what_is_missing():
@@ -61,6 +63,7 @@ def test_ablations_stand_in_order_around_the_default():
     assert [t.get_text() for t in first.get_xticklabels()] == ["0.05", "0.1", "0.5", "learnt"]
     assert line(figure, "mdm+mmcl temperature").get_ydata().tolist() == [0.58, 0.6, 0.45, 0.59]
     assert [t.get_text() for t in second.get_xticklabels()] == ["0.4", "default"]
+    assert figure.axes[2].get_title("left") == "variant"
     assert line(figure, "mdm mask").get_ydata().tolist() == [0.44, 0.5]
 
 

@@ -65,6 +65,15 @@ def test_a_missing_result_says_so():
     assert "No result yet" in draw_forest(nothing, ["CAD"], "AUROC", "simulated").texts[0].get_text()
 
 
+def test_a_result_far_beyond_the_others_is_named_at_the_edge():
+    rows = table()
+    far = rows.assign(value=rows.value.where(rows.index != 3, -12.0), low=rows.low.where(rows.index != 3, -20.0))
+    figure = draw_forest(far, ["CAD", "AF"], "AUROC", "simulated")
+    assert words(figure) == ["◂ -12.0"] and figure.axes[0].get_xlim()[0] > 0.3
+    low, high = draw_forest(rows, ["CAD", "AF"], "AUROC", "simulated").axes[0].get_xlim()
+    assert low < 0.56 and high > 0.75, "all intervals are in view"
+
+
 def test_differences_are_named_by_the_other_arm_and_filled_when_told_apart():
     figure = draw_forest(differences(), ["CAD", "AF"], "AUROC", "simulated", titles={"CAD": "Coronary disease"})
     assert figure.axes[0].get_title("left") == "Coronary disease" and figure.axes[1].get_xlabel() == (
