@@ -16,7 +16,7 @@ import pandas as pd
 from mmcl.environment import report
 from mmcl.evaluation.subgroups import score_subgroups
 from mmcl.evaluation.tables import pivot, write_results
-from mmcl.phenotypes import GROUPS, PHENOTYPES
+from mmcl.phenotypes import GROUPS, PHENOTYPES, TARGETS
 from mmcl.plotting.forest import draw_forest
 from mmcl.plotting.marks import of_known_arms
 from mmcl.plotting.predictions import draw_scatter
@@ -85,6 +85,14 @@ pivot(tuned[tuned["labels"] == few], tuned_arms, groups, digits=3)
 # %%
 pivot(probed[probed["labels"] == "all"], probed_arms, GROUPS["LV"])
 
+# %% [markdown]
+# ## r, R2 and MAE in the phenotype's unit: MDM + MMCL, linear probe, all labels
+
+# %%
+units = {phenotype.name: phenotype.unit for phenotype in PHENOTYPES}
+own = plain[(plain["arm"] == METHOD) & (plain["mode"] == "probe") & (plain["labels"] == "all")]
+pivot(own, TARGETS, ["r", "R2", "MAE"], row="target", column="metric").assign(unit=pd.Series(units))
+
 # %%
 drawn = r2[(r2["labels"] == "all") & (r2["mode"] != "knn")]
 figure = draw_forest(drawn, groups, "R2", f"{setting.footer}, all labels")
@@ -120,13 +128,11 @@ show(figure, setting.run.figures / "phenotype_subgroups", subgroups[subgroups["t
 # ## Predicted against true
 
 # %%
-units = {phenotype.name: phenotype.unit for phenotype in PHENOTYPES}
-shown = ["LVEDV", "LVEF", "LVM", "RVEDV", "WT_global", "Ecc_global"]
-chosen = (
-    next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe", "all")).load("test")[seed].select(shown)
-)
+scattered = ["LVEDV", "LVEF", "LVM", "RVEDV", "WT_global", "Ecc_global"]
+method = next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe", "all"))
+chosen = method.load("test")[seed].select(scattered)
 figure = draw_scatter(chosen, units, f"{setting.footer}, linear probe, all labels", np.random.default_rng(seed))
-show(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(shown)])
+show(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(scattered)])
 
 # %%
 assert r2["value"].dropna().le(1).all(), "an R2 above 1"

@@ -134,10 +134,10 @@ def _gains_with_few(entries: list[Entry], task: str, setting: Setting) -> list[p
     tables = []
     for mode in ("probe", "finetune"):
         for arm, its_mode in (("mdm", mode), ("scratch", "finetune")):
-            cells = [(METHOD, mode, few), (arm, its_mode, few), (METHOD, mode, "all"), (arm, its_mode, "all")]
-            if any(cell not in found for cell in cells):
+            places = [(METHOD, mode, few), (arm, its_mode, few), (METHOD, mode, "all"), (arm, its_mode, "all")]
+            if any(place not in found for place in places):
                 continue
-            each = [_scores(found[cell], task, setting, (metric,)) for cell in cells]
+            each = [_scores(found[place], task, setting, (metric,)) for place in places]
             rows = gained_with_few(tuple(each[:2]), tuple(each[2:]), metric)
             names = {"task": task, "arm": METHOD, "reference": arm, "mode": mode, "labels": f"{few} less all"}
             tables.append(result_rows(rows, seed=seed_text(each[0].seeds), **names))
