@@ -17,7 +17,6 @@ import pandas as pd
 
 from mmcl.config import DISEASES
 from mmcl.environment import report
-from mmcl.evaluation.subgroups import score_subgroups
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.plotting.forest import draw_forest
 from mmcl.plotting.marks import of_known_arms
@@ -27,6 +26,7 @@ from mmcl.plotting.style import show
 from mmcl.plotting.subgroups import draw_subgroups
 from mmcl.setting import open_setting
 from mmcl.training.comparison import METHOD, compare, score
+from mmcl.training.subgroups import score_subgroups
 
 # %% tags=["parameters"]
 profile = "demo"

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from mmcl.environment import report
-from mmcl.evaluation.subgroups import score_subgroups
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.phenotypes import GROUPS, PHENOTYPES, TARGETS
 from mmcl.plotting.forest import draw_forest
@@ -25,6 +24,7 @@ from mmcl.plotting.style import show
 from mmcl.plotting.subgroups import draw_subgroups
 from mmcl.setting import open_setting
 from mmcl.training.comparison import METHOD, compare, score
+from mmcl.training.subgroups import score_subgroups
 
 # %% tags=["parameters"]
 profile = "demo"

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmcl.data.store import Store
 from mmcl.evaluation.intervals import Bootstrap
 from mmcl.evaluation.metrics import DISEASE_METRICS
 from mmcl.evaluation.predictions import Predictions
@@ -20,7 +19,6 @@ from mmcl.evaluation.references import demographic_features
 from mmcl.evaluation.scores import Scores, score_predictor
 from mmcl.evaluation.tables import result_rows, seed_text
 from mmcl.phenotypes import GROUPS
-from mmcl.setting import Setting
 from mmcl.simulation.table import SCAR
 from mmcl.simulation.truth import ARTERIES
 
@@ -79,32 +77,6 @@ def read_coronary_truth(path: Path, subject: np.ndarray) -> pd.DataFrame | None:
     if lacking:
         raise ValueError(f"{path}: subject '{lacking[0]}' is missing; expected all {len(subject)} test subjects")
     return truth.loc[subject]
-
-
-def score_subgroups(entries: Sequence, task: str, setting: Setting) -> pd.DataFrame:
-    """Result rows of `entries` (arm, mode, labels, `load`) of `task` on parts of the test set, `subgroup` set.
-
-    AUROC of diseases or R2 of phenotypes, by sex, age and body mass index, with differences; on a simulated cohort, of
-    CAD by scar and artery too. Other cohorts do not know those: their rows are left out, as are entries without
-    predictions.
-    """
-    store = Store.open(setting.run.store)
-    people = store.subjects.drop_duplicates("subject").set_index("subject")
-    resamples, key = setting.profile.downstream.bootstrap, setting.run.seed
-    tables = []
-    for entry in entries:
-        names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
-        loaded = entry.load("test")
-        if not loaded:
-            continue
-        subject = next(iter(loaded.values())).subject
-        pairs = subject_groups(people.loc[subject])
-        metrics = ("R2",) if task == "phenotypes" else ("AUROC",)
-        tables.append(score_groups(loaded, pairs, metrics, resamples, key, **names))
-        truth = read_coronary_truth(setting.run.raw / "truth.tsv", subject) if task == "risk" else None
-        if truth is not None:
-            tables.append(score_coronary(loaded, coronary_groups(truth), resamples, key, **names))
-    return pd.concat([result_rows([]), *tables], ignore_index=True)
 
 
 def score_groups(
