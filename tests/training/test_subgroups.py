@@ -1,4 +1,4 @@
-"""Entries in parts of the test set of a store: who is in which part is looked up, a truth is used where there is one."""
+"""Entries in parts of the test set of a store: who is in which part is looked up; truth is used where there is one."""
 
 from dataclasses import dataclass
 
