@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmcl.evaluation.verdict import CLAIMS, FAILS, HOLDS, MISSING, MODES, OPEN, label_words
+from mmcl.evaluation.tables import label_words
+from mmcl.evaluation.verdict import CLAIMS, FAILS, HOLDS, MISSING, MODES, OPEN
 from mmcl.paths import ROOT
 from mmcl.plotting.style import ARMS, arm
 from mmcl.provenance import read_json, write_text
@@ -73,11 +74,13 @@ def record(
 def markdown(found: Mapping) -> str:
     """The README's section of a record."""
     few, subjects = found["few"], found["subjects"]
-    counts = ", ".join(f"{subjects[split]:,} {split}" for split in ("train", "validation", "test"))
+    splits = {"train": "training", "validation": "validation", "test": "test"}
+    counts = ", ".join(f"{subjects[split]:,} {word}" for split, word in splits.items())
     seeds = f"{found['seeds']} training seed{'s' if found['seeds'] != 1 else ''} at most"
+    source = found["source"].replace("simulated", "*simulated*", 1)
     cells = pd.DataFrame(found["verdicts"])
     parts = [
-        f"Everything in these tables is of the {found['source']}: {counts} subjects, {seeds}. Intervals, fine-tuned "
+        f"Everything in these tables is of the {source}: {counts} subjects, {seeds}. Intervals, fine-tuned "
         "results, nearest neighbours, all labels, subgroups, and results beyond age, sex and body size are in "
         "`07_summarise.html`.",
         f"Linear probes of frozen encoders, and references, with **{label_words(few)}**; AUROC, and mean R² over a "
@@ -86,6 +89,7 @@ def markdown(found: Mapping) -> str:
         f"![Linear probes, {label_words(few)}](figures/summary_few_labels.png)",
         "What this says of each claim, whichever way it fell. A claim holds, or does not, for a target where the 95 % "
         "interval of the paired difference leaves out 0 and p is below 0.05 after Holm's correction; else it is open. "
+        "What this run did not train is missing. "
         f"Targets are {', '.join(_short(target) for target in dict.fromkeys(sum(cells['targets'], [])))}.",
         _verdict_table(cells, few),
         _retrieval_words(found["retrieval"]),
@@ -118,7 +122,7 @@ def _score_table(scores: Sequence[Mapping]) -> str:
     for name in ARMS:
         if name in set(table["arm"]):
             each = [values.get((name, *column), np.nan) for column in columns]
-            cells = [f"{value:.2f}" if np.isfinite(value) else MISSING for value in each]
+            cells = [f"{round(value, 2) + 0.0:.2f}" if np.isfinite(value) else MISSING for value in each]
             lines.append(f"| {arm(name).label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -152,12 +156,12 @@ def _fell(rows: pd.DataFrame) -> str:
 
 def _retrieval_words(rows: Sequence[Mapping]) -> str:
     ranks = [row for row in rows if row["score"] == "median rank" and row["arm"] in ARMS]
-    each = [f"{row['value']:g} ({row['low']:g} to {row['high']:g}) by {arm(row['arm']).label}" for row in ranks]
+    each = [f"{row['value']:.4g} ({row['low']:.4g} to {row['high']:.4g}) by {arm(row['arm']).label}" for row in ranks]
     if not each:
         return ""
     return (
         f"In retrieval among {ranks[0]['n']:,} test subjects the median rank of the right heart is {', '.join(each)}; "
-        f"chance is {ranks[0]['chance']:g}."
+        f"chance is {ranks[0]['chance']:.4g}."
     )
 
 

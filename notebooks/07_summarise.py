@@ -129,7 +129,8 @@ show(figure, setting.run.figures / "summary_ablations", ablated[ablated["target"
 # %% [markdown]
 # ## In words
 # A claim holds for a target where the 95 % interval of the difference leaves out 0 and p is below 0.05 after Holm's
-# correction, does not hold where the same is true the other way round, and cannot be told elsewhere.
+# correction, does not hold where the same is true the other way round, and cannot be told elsewhere. Numbers are MDM +
+# MMCL less the other, and in per cent of the other.
 
 # %%
 judged = pd.concat([judge(risk, DISEASES, "AUROC", few), judge(phenotypes, groups, "R2", few)])

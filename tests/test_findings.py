@@ -47,7 +47,7 @@ def found() -> dict:
 def test_the_section_tells_scores_verdicts_and_retrieval(found, tmp_path):
     write_json(tmp_path / "summary.json", found)
     text = markdown(read_json(tmp_path / "summary.json"))
-    assert "of the simulated cohort v1: 2,000 train, 300 validation, 1,000 test subjects, 2 training seeds" in text
+    assert "of the *simulated* cohort v1: 2,000 training, 300 validation, 1,000 test subjects, 2 training seeds" in text
     assert "| | CAD AUROC | AF AUROC |" in text
     assert "| MDM | 0.60 | missing |" in text and "| MDM + MMCL | 0.70 | missing |" in text
     assert "mask_0.4" not in text, "ablations have a figure of their own"

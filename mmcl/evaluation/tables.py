@@ -159,6 +159,20 @@ def pivot(
     return cells
 
 
+def label_words(labels: str) -> str:
+    """The column `labels` in words: all, a number of subjects, or a share below 1 of them."""
+    if labels == "all":
+        return "all labels"
+    if labels.endswith(" less all"):
+        return f"{label_words(labels.removesuffix(' less all'))} against all"
+    return f"{100 * float(labels):g} % of labels" if float(labels) < 1 else f"{labels} labels"
+
+
+def label_order(labels: str) -> tuple[bool, float]:
+    """Sorting key of the column `labels`: shares and numbers by size, then all."""
+    return labels == "all", 0.0 if labels == "all" else float(labels)
+
+
 def _cell(value: float, low: float, high: float, digits: int) -> str:
     if not np.isfinite(value):
         return MISSING_CELL

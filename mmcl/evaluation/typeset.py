@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mmcl.evaluation.significance import LEVEL
-from mmcl.evaluation.verdict import label_words
+from mmcl.evaluation.tables import label_order, label_words
 from mmcl.provenance import write_text
 
 MISSING = "missing"
@@ -34,7 +34,7 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One result as it is printed: `value`, its interval, and whether it is told to be the best."""
+    """One result as it is printed: the value as `text`, its `interval`, and whether it is told to be the best."""
 
     text: str
     interval: str = ""
@@ -65,9 +65,7 @@ def blocks(
     plain, paired = chosen[chosen["reference"] == ""], chosen[chosen["reference"] != ""]
     paired = paired[~paired["labels"].str.endswith(" less all")]
     found = []
-    for labels in sorted(
-        plain["labels"].unique(), key=lambda text: (text == "all", float(text) if text != "all" else 0)
-    ):
+    for labels in sorted(plain["labels"].unique(), key=label_order):
         own = plain[plain["labels"] == labels]
         if own.duplicated(["arm", "mode", "target"]).any():
             raise ValueError(f"more than one {metric} of an arm with {labels} labels; expected one a cell")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mmcl.evaluation.significance import LEVEL
+from mmcl.evaluation.tables import label_words
 
 HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "cannot be told", "missing"
 """Verdicts. A claim holds where the difference has the claimed sign, its 95 % interval leaves out 0 and its p after
@@ -58,14 +59,14 @@ REFERENCES = (
     Claim("MDM + MMCL is better than age, sex and body size", ("demographics",)),
     Claim("MDM + MMCL is better than classical ECG features", ("ecg features", "ecg features, boosted")),
     Claim("MDM + MMCL is better than components of the median beat", ("median beat",)),
-    Claim("the CMR encoder, which sees the image, is better than MDM + MMCL", ("cmr",), better="reference"),
+    Claim("The CMR encoder, which sees the image, is better than MDM + MMCL", ("cmr",), better="reference"),
 )
 """Claims that follow if the representation is worth its training, and the upper reference."""
 
 BEYOND = (
-    Claim("the sigmoid pairwise loss is better than the published one", ("mdm+mmcl.sigmoid",), better="reference"),
-    Claim("a local term of ECG phase and cine frame helps", ("mdm+mmcl.local",), better="reference"),
-    Claim("one joint stage is better than MDM and then MMCL", ("joint",), better="reference"),
+    Claim("The sigmoid pairwise loss is better than the published one", ("mdm+mmcl.sigmoid",), better="reference"),
+    Claim("A local term of ECG phase and cine frame helps", ("mdm+mmcl.local",), better="reference"),
+    Claim("One joint stage is better than MDM and then MMCL", ("joint",), better="reference"),
 )
 """Ideas beyond the paper."""
 
@@ -141,15 +142,6 @@ def tally(results: pd.DataFrame, targets: Sequence[str], metric: str) -> pd.Data
     kinds = rows.assign(kind=[words[_verdict(row, "method")] for row in rows.to_dict("records")])
     counts = kinds.groupby(["mode", "labels", "reference"], sort=False)["kind"].value_counts().unstack(fill_value=0)
     return counts.reindex(columns=["better", "unclear", "worse", "missing"], fill_value=0)
-
-
-def label_words(labels: str) -> str:
-    """The column `labels` in words: all, a number of subjects, or a share below 1 of them."""
-    if labels == "all":
-        return "all labels"
-    if labels.endswith(" less all"):
-        return f"{label_words(labels.removesuffix(' less all'))} against all"
-    return f"{100 * float(labels):g} % of labels" if float(labels) < 1 else f"{labels} labels"
 
 
 def _verdict(row: dict, better: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mmcl.evaluation.tables import label_order
 from mmcl.plotting.marks import (
     METRIC_LABELS,
     arm_handles,
@@ -32,7 +33,7 @@ def draw_label_efficiency(
     labels without a result has a cross in the arm's colour at the foot of its panel.
     """
     chosen = chosen_rows(results[results["mode"].isin(modes)], targets, metric, ["target", "arm", "labels"])
-    labels = sorted(set(chosen.labels), key=lambda text: (text == "all", float(text) if text != "all" else 0.0))
+    labels = sorted(set(chosen.labels), key=label_order)
     shown = [text if text == "all" or float(text) >= 1 else f"{100 * float(text):g} %" for text in labels]
     arms = ordered_arms(chosen)
     handles = arm_handles(arms, chosen)

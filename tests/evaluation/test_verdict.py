@@ -14,7 +14,6 @@ from mmcl.evaluation.verdict import (
     Claim,
     best_of,
     judge,
-    label_words,
     sentences,
     summary,
     tally,
@@ -93,15 +92,6 @@ def test_the_best_arm_is_named_with_those_that_are_missing():
     assert line == "linear probe, 200 labels, mean AUROC of CAD, AF, DM: b 0.750, a 0.700; missing: c, d"
     assert best_of(rows, ["d"], TARGETS, "AUROC", "probe", "200").endswith("DM; missing: d")
     assert all(len(claim.references) == 1 for claim in BEYOND)
-
-
-def test_labels_in_words():
-    assert [label_words(each) for each in ("all", "200", "0.01", "200 less all")] == [
-        "all labels",
-        "200 labels",
-        "1 % of labels",
-        "200 labels against all",
-    ]
 
 
 def test_the_tally_counts_each_way():
