@@ -134,7 +134,7 @@ def _verdict_table(cells: pd.DataFrame, few: str) -> str:
     for claim in CLAIMS:
         for reference in claim.references:
             row = cells[(cells["claim"] == claim.words) & (cells["reference"] == reference)]
-            words = claim.words + (", boosted" if reference.endswith(", boosted") else "")
+            words = claim.words + (" (boosted)" if reference.endswith(", boosted") else "")
             each = []
             for mode, labels in columns:
                 place = f"{few} less all" if claim.few and labels == few else labels

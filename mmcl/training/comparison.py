@@ -81,18 +81,19 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     the exception, supervised training standing against the linear probe of METHOD too; nearest neighbours are compared
     among themselves alone. Where `labels` is "<few> less all", such a row holds the difference with few labels less
     that with all. Plain and paired rows of the preset `paper` are the published scores (see `reported_metrics`,
-    `published_missing`); adjusted ones always leave missing labels out.
+    `published_missing`); adjusted ones always leave missing labels out. All share their resamples of test subjects, so
+    that no row depends on what else is in the table.
     """
     run, resamples = setting.run, setting.profile.downstream.bootstrap
     metrics = reported_metrics(task, setting.preset)
     adjust = _adjustment(task, Store.open(run.store))
     methods = {(e.mode, e.labels): _scores(e, task, setting, metrics) for e in entries if e.arm == METHOD}
     tables = []
-    for number, entry in enumerate(entries):
+    for entry in entries:
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
         own = methods[entry.mode, entry.labels] if entry.arm == METHOD else _scores(entry, task, setting, metrics)
         tables.append(result_rows(own.rows(), seed=seed_text(own.seeds), **names))
-        tables.append(adjust(entry, resamples, np.random.default_rng([run.seed, number]), names))
+        tables.append(adjust(entry, resamples, np.random.default_rng(run.seed), names))
         for (mode, labels), method in methods.items():
             if entry.arm != METHOD and labels == entry.labels and _comparable(mode, entry):
                 names |= {"arm": METHOD, "reference": entry.arm, "mode": mode}
