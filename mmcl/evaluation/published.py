@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from mmcl.evaluation.tables import MISSING_CELL, pivot
+
 FILE = Path(__file__).with_suffix(".yaml")
 
 
@@ -39,8 +41,6 @@ def beside_published(results: pd.DataFrame, cohort: str, mode: str = "finetune",
     A row for each published encoder; two levels of columns, (cohort, target). What has no counterpart here, or was not
     scored, is "–".
     """
-    from mmcl.evaluation.tables import MISSING_CELL, pivot
-
     numbers = published_numbers()
     theirs = numbers.pivot(index="encoder", columns="target", values="value")
     encoders, targets = numbers["encoder"].unique(), numbers["target"].unique()
