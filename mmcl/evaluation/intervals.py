@@ -142,8 +142,9 @@ def over_seeds(bootstraps: Sequence[Bootstrap], generator: np.random.Generator) 
     """Mean over training seeds, its interval covering subjects and seeds.
 
     A seed stands for a whole training, pre-training included where that was repeated. The bootstraps, one a seed, must
-    share their resamples of subjects; every resample then also draws as many seeds as
-    there are, with replacement. For a paired comparison take the difference within each seed first.
+    share their resamples of subjects; every resample then also draws as many seeds as there are, with replacement. The
+    interval errs on the side of caution: noise that is new for each seed and subject counts in both draws. For a paired
+    comparison take the difference within each seed first.
     """
     if not bootstraps:
         raise ValueError("no bootstraps to pool; expected at least one seed")
