@@ -176,6 +176,7 @@ reproduce: $(EXECUTED) $(PAGES)  ## run everything: data, pre-training, fine-tun
 ifeq ($(PROFILE)-$(COHORT)-$(SEED)-$(PRESET),demo-simulated-0-corrected)
 	@mkdir -p figures
 	@install -C -m 644 $(RUN)/figures/*.png $(RUN)/figures/*.json figures/
+	@$(PYTHON) -m mmcl.findings
 	@$(PYTHON) -m mmcl.privacy --record $(COHORT)
 endif
 	@echo "done: pages in $(RUN), figures in $(RUN)/figures"

@@ -7,20 +7,26 @@
 # encoder.
 #
 # - **Reads** `store/`, `checkpoints/`.
-# - **Writes** `predictions/risk/`; `results/04_finetune_risk.json`; figures `risk_auroc`, `risk_labels`, `risk_roc`.
+# - **Writes** `predictions/risk/`; `results/04_finetune_risk.json`; figures `risk_auroc`, `risk_labels`, `risk_roc`,
+#   `risk_calibration`, `risk_subgroups`, `risk_scars`.
 # - **Expected time** smoke 20 s, demo 6 min (1 core); paper not measured.
 
 # %%
 import numpy as np
+import pandas as pd
 
 from mmcl.config import DISEASES
 from mmcl.environment import report
 from mmcl.evaluation.tables import pivot, write_results
-from mmcl.plotting.predictions import draw_roc
-from mmcl.plotting.results import draw_label_efficiency, draw_results
+from mmcl.plotting.forest import draw_forest
+from mmcl.plotting.marks import of_known_arms
+from mmcl.plotting.predictions import draw_reliability, draw_roc
+from mmcl.plotting.results import draw_label_efficiency
 from mmcl.plotting.style import show
+from mmcl.plotting.subgroups import draw_subgroups
 from mmcl.setting import open_setting
-from mmcl.training.comparison import compare, score
+from mmcl.training.comparison import METHOD, compare, score
+from mmcl.training.subgroups import score_subgroups
 
 # %% tags=["parameters"]
 profile = "demo"
@@ -37,8 +43,10 @@ report(setting.device)
 # %%
 entries = compare("risk", setting)
 results = score(entries, "risk", setting)
-write_results(setting.run.results("04_finetune_risk"), results)
-plain = results[results["reference"] == ""]
+shown = [e for e in entries if e.arm in (METHOD, "mdm", "demographics") and e.mode in ("probe", "")]
+subgroups = score_subgroups([e for e in shown if e.labels == "all"], "risk", setting)
+write_results(setting.run.results("04_finetune_risk"), pd.concat([results, subgroups]))
+plain = of_known_arms(results[results["reference"] == ""])
 arms = list(plain["arm"].unique())
 
 # %% [markdown]
@@ -74,7 +82,7 @@ pivot(tuned[tuned["labels"] == few], tuned_arms, DISEASES, digits=3)
 
 # %%
 drawn = auroc[(auroc["labels"] == "all") & (auroc["mode"] != "knn")]
-figure = draw_results(drawn, DISEASES, "AUROC", f"{setting.footer}, all labels")
+figure = draw_forest(drawn, DISEASES, "AUROC", f"{setting.footer}, all labels")
 show(figure, setting.run.figures / "risk_auroc", drawn)
 
 # %%
@@ -90,6 +98,31 @@ show(figure, setting.run.figures / "risk_labels", probed)
 calibrated = plain[(plain["target"] == "CAD") & (plain["labels"] == "all") & plain["mode"].isin(["probe", ""])]
 pivot(calibrated, probed_arms, ["Brier", "ECE", "calibration slope", "calibration intercept"], column="metric")
 
+# %%
+probabilities = {e.arm: e.load("test")[seed] for e in shown if e.labels == "all" and e.outcomes}
+figure = draw_reliability(probabilities, "CAD", f"{setting.footer}, linear probes, all labels")
+show(figure, setting.run.figures / "risk_calibration", calibrated)
+
+# %% [markdown]
+# ## Is it the same for everybody?
+# AUROC in parts of the test set, and how far two parts differ; their subjects are others, so differences are unpaired.
+
+# %%
+coronary = subgroups["subgroup"].str.contains("scar|LAD|RCA|LCX")
+people = subgroups[~coronary]
+figure = draw_subgroups(people, DISEASES, "AUROC", f"{setting.footer}, linear probes, all labels")
+show(figure, setting.run.figures / "risk_subgroups", people)
+
+# %% [markdown]
+# ## CAD by scar and artery
+# Cases of each kind against all controls: simulated subjects have a true scar and a culprit artery, which no ECG or
+# image had to find. A real cohort does not know them, and this stays empty.
+
+# %%
+scars = subgroups[coronary]
+figure = draw_subgroups(scars, ["CAD"], "AUROC", f"{setting.footer}, linear probes, all labels")
+show(figure, setting.run.figures / "risk_scars", scars)
+
 # %% [markdown]
 # ## Beyond age, sex and body size
 # What the score adds to the AUROC of demographics alone.
@@ -99,8 +132,8 @@ gain = plain[(plain["metric"] == "AUROC gain") & (plain["labels"] == "all") & pl
 pivot(gain, probed_arms, DISEASES, digits=3)
 
 # %%
-curves = {e.arm: e.load("test")[seed] for e in entries if e.mode == "probe" and e.labels == "all"}
-curves |= {e.arm: e.load("test")[seed] for e in entries if e.arm == "demographics" and e.labels == "all"}
+curved = [e for e in entries if e.labels == "all" and e.outcomes]
+curves = {e.arm: e.load("test")[seed] for e in curved if e.mode == "probe" or e.arm == "demographics"}
 figure = draw_roc(curves, "CAD", f"{setting.footer}, linear probes, all labels", np.random.default_rng(seed))
 show(figure, setting.run.figures / "risk_roc", probed[probed["target"] == "CAD"])
 

@@ -6,20 +6,25 @@
 #
 # - **Reads** `store/`, `checkpoints/`.
 # - **Writes** `predictions/phenotypes/`; `results/05_finetune_phenotypes.json`; figures `phenotype_r2`,
-#   `phenotype_labels`, `phenotype_scatter`, `phenotype_adjusted`.
+#   `phenotype_labels`, `phenotype_scatter`, `phenotype_adjusted`, `phenotype_subgroups`.
 # - **Expected time** smoke 25 s, demo 6 min (1 core); paper not measured.
 
 # %%
 import numpy as np
+import pandas as pd
 
 from mmcl.environment import report
 from mmcl.evaluation.tables import pivot, write_results
-from mmcl.phenotypes import GROUPS, PHENOTYPES
+from mmcl.phenotypes import GROUPS, PHENOTYPES, TARGETS
+from mmcl.plotting.forest import draw_forest
+from mmcl.plotting.marks import of_known_arms
 from mmcl.plotting.predictions import draw_scatter
-from mmcl.plotting.results import draw_adjusted, draw_label_efficiency, draw_results
+from mmcl.plotting.results import draw_adjusted, draw_label_efficiency
 from mmcl.plotting.style import show
+from mmcl.plotting.subgroups import draw_subgroups
 from mmcl.setting import open_setting
 from mmcl.training.comparison import METHOD, compare, score
+from mmcl.training.subgroups import score_subgroups
 
 # %% tags=["parameters"]
 profile = "demo"
@@ -37,8 +42,10 @@ report(setting.device)
 # %%
 entries = compare("phenotypes", setting)
 results = score(entries, "phenotypes", setting)
-write_results(setting.run.results("05_finetune_phenotypes"), results)
-plain = results[results["reference"] == ""]
+shown = [e for e in entries if e.arm in (METHOD, "mdm", "demographics") and e.mode in ("probe", "")]
+subgroups = score_subgroups([e for e in shown if e.labels == "all"], "phenotypes", setting)
+write_results(setting.run.results("05_finetune_phenotypes"), pd.concat([results, subgroups]))
+plain = of_known_arms(results[results["reference"] == ""])
 arms = list(plain["arm"].unique())
 
 # %% [markdown]
@@ -78,9 +85,17 @@ pivot(tuned[tuned["labels"] == few], tuned_arms, groups, digits=3)
 # %%
 pivot(probed[probed["labels"] == "all"], probed_arms, GROUPS["LV"])
 
+# %% [markdown]
+# ## r, R2 and MAE in the phenotype's unit: MDM + MMCL, linear probe, all labels
+
+# %%
+units = {phenotype.name: phenotype.unit for phenotype in PHENOTYPES}
+own = plain[(plain["arm"] == METHOD) & (plain["mode"] == "probe") & (plain["labels"] == "all")]
+pivot(own, TARGETS, ["r", "R2", "MAE"], row="target", column="metric").assign(unit=pd.Series(units))
+
 # %%
 drawn = r2[(r2["labels"] == "all") & (r2["mode"] != "knn")]
-figure = draw_results(drawn, groups, "R2", f"{setting.footer}, all labels")
+figure = draw_forest(drawn, groups, "R2", f"{setting.footer}, all labels")
 show(figure, setting.run.figures / "phenotype_r2", drawn)
 
 # %%
@@ -102,16 +117,22 @@ figure = draw_adjusted(
 show(figure, setting.run.figures / "phenotype_adjusted", adjusted[adjusted["target"].isin(groups)])
 
 # %% [markdown]
+# ## Is it the same for everybody?
+# R2 in parts of the test set, and how far two parts differ. R2 falls where a part has less spread, at equal errors.
+
+# %%
+figure = draw_subgroups(subgroups, groups[:3], "R2", f"{setting.footer}, linear probes, all labels")
+show(figure, setting.run.figures / "phenotype_subgroups", subgroups[subgroups["target"].isin(groups)])
+
+# %% [markdown]
 # ## Predicted against true
 
 # %%
-units = {phenotype.name: phenotype.unit for phenotype in PHENOTYPES}
-shown = ["LVEDV", "LVEF", "LVM", "RVEDV", "WT_global", "Ecc_global"]
-chosen = (
-    next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe", "all")).load("test")[seed].select(shown)
-)
+scattered = ["LVEDV", "LVEF", "LVM", "RVEDV", "WT_global", "Ecc_global"]
+method = next(e for e in entries if (e.arm, e.mode, e.labels) == (METHOD, "probe", "all"))
+chosen = method.load("test")[seed].select(scattered)
 figure = draw_scatter(chosen, units, f"{setting.footer}, linear probe, all labels", np.random.default_rng(seed))
-show(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(shown)])
+show(figure, setting.run.figures / "phenotype_scatter", r2[r2["target"].isin(scattered)])
 
 # %%
 assert r2["value"].dropna().le(1).all(), "an R2 above 1"

@@ -84,25 +84,42 @@ def cox(
     # Without slope the log odds are an offset; with it Newton starts at none, whence logistic regression converges.
     design = np.column_stack([np.ones_like(odds), (odds - centre) / spread])[:, : 2 if slope else 1]
     offset = np.zeros_like(odds) if slope else odds
-    parameters = np.zeros((len(weights), design.shape[1]))
-    products = design[:, :, None] * design[:, None, :]
-    converged = np.zeros(len(weights), dtype=bool)
+    start = np.zeros(design.shape[1])
+    if len(weights) > 1:  # resamples end near the whole sample
+        whole = _newton(labels, offset, design, np.ones((1, labels.size)), start, steps)[0]
+        start = np.where(np.isfinite(whole).all(), whole, start)
+    parameters = _newton(labels, offset, design, weights, start, steps)
+    if not slope:
+        return parameters[:, 0], np.where(np.isfinite(parameters[:, 0]), 1.0, np.nan)
+    return parameters[:, 0] - parameters[:, 1] * centre / spread, parameters[:, 1] / spread
+
+
+def _newton(
+    labels: np.ndarray, offset: np.ndarray, design: np.ndarray, weights: np.ndarray, start: np.ndarray, steps: int
+) -> np.ndarray:
+    """Parameters (resamples, d) of logistic regression of `labels` on `design` (n, d) by Newton's method from `start`;
+    NaN where it does not converge.
+    """
+    parameters = np.tile(start, (len(weights), 1))
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    moving = np.arange(len(weights))
     for _ in range(steps):
-        probability = expit(offset + parameters @ design.T)
-        gradient = (weights * (labels - probability)) @ design
-        curvature = np.tensordot(weights * (probability * (1 - probability)), products, axes=1)
+        drawn = weights if moving.size == len(weights) else weights[moving]
+        probability = expit(offset + parameters[moving] @ design.T)
+        weighted = drawn * probability
+        gradient = (drawn * labels - weighted) @ design
+        weighted *= 1 - probability
+        curvature = (weighted @ products).reshape(-1, design.shape[1], design.shape[1])
         # A ridge far below rounding keeps a degenerate resample from stopping the others.
         ridge = 1e-14 * np.trace(curvature, axis1=1, axis2=2) + 1e-300
         curvature = curvature + ridge[:, None, None] * np.eye(design.shape[1])
         step = np.clip(np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0], -2, 2)
-        parameters = parameters + step
-        converged = (np.abs(step) < 1e-5).all(axis=1)  # what is left is its square
-        if converged.all():
+        parameters[moving] += step
+        moving = moving[(np.abs(step) >= 1e-5).any(axis=1)]  # what is left is its square
+        if not moving.size:
             break
-    parameters = np.where(converged[:, None], parameters, np.nan)
-    if not slope:
-        return parameters[:, 0], np.where(converged, 1.0, np.nan)
-    return parameters[:, 0] - parameters[:, 1] * centre / spread, parameters[:, 1] / spread
+    parameters[moving] = np.nan
+    return parameters
 
 
 def reliability(truth: np.ndarray, score: np.ndarray, bins: int = 10) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmcl.evaluation.metrics import DISEASE_METRICS, METRICS
+from mmcl.evaluation.significance import wald
 from mmcl.evaluation.weighted import WEIGHTED_METRICS
 
 
@@ -46,6 +47,18 @@ class Bootstrap:
         if scored.any():
             low[scored], high[scored] = np.nanquantile(self.draws[:, scored], tails, axis=0)
         return Interval(self.value, low, high, self.n)
+
+    def p(self) -> np.ndarray:
+        """Two-sided p (k,) that the value is 0, from the bootstrap's standard error under the normal distribution.
+
+        A share of resamples beyond 0 cannot be smaller than one in their number, which Holm's correction for a hundred
+        comparisons would turn into no result at all. NaN where more than half of the resamples could not be scored.
+        """
+        scored = np.isfinite(self.draws).mean(axis=0) > 0.5
+        p = np.full(self.value.shape, np.nan)
+        if scored.any():
+            p[scored] = wald(self.value[scored], np.nanstd(self.draws[:, scored], axis=0, ddof=1))
+        return p
 
     def mean(self, columns: Sequence[int] | None = None) -> Bootstrap:
         """Mean over `columns` (all by default) as one column; `n` is the largest among them.
@@ -97,29 +110,41 @@ def bootstrap(
     metric: str, truth: np.ndarray, score: np.ndarray, resamples: int, generator: np.random.Generator
 ) -> Bootstrap:
     """Score each column of `truth` and `score` (n, k) by `metric`, a name in METRICS, on `resamples` of subjects."""
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+    return bootstraps((metric,), truth, score, resamples, generator)[metric]
+
+
+def bootstraps(
+    metrics: Sequence[str], truth: np.ndarray, score: np.ndarray, resamples: int, generator: np.random.Generator
+) -> dict[str, Bootstrap]:
+    """`bootstrap` by several metrics on the same resamples: all of diseases, or all of phenotypes."""
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+    of_diseases = {metric in DISEASE_METRICS for metric in metrics}
+    if len(of_diseases) != 1:
+        raise ValueError(f"metrics {', '.join(metrics)}; expected some of diseases or some of phenotypes, not both")
     truth, score = np.asarray(truth, dtype=np.float64), np.asarray(score, dtype=np.float64)
     if truth.ndim != 2:
         raise ValueError(f"truth has shape {truth.shape}; expected (subjects, targets)")
-    value = METRICS[metric](truth, score)
+    draws = {metric: np.empty((1 + resamples, truth.shape[1])) for metric in metrics}
+    columns = [[k] for k in range(truth.shape[1])] if of_diseases == {True} else [slice(None)]
+    for column in columns:
+        strata = truth[:, column[0]] if of_diseases == {True} else None
+        drawn = resample_counts(truth.shape[0], resamples, generator, strata)
+        counts = np.concatenate([np.ones((1, truth.shape[0])), drawn])  # the whole sample first
+        for metric in metrics:
+            draws[metric][:, column] = WEIGHTED_METRICS[metric](truth[:, column], score[:, column], counts)
     n = np.isfinite(truth).sum(axis=0)
-    if metric in DISEASE_METRICS:
-        draws = np.empty((resamples, truth.shape[1]))
-        for k in range(truth.shape[1]):
-            counts = resample_counts(truth.shape[0], resamples, generator, strata=truth[:, k])
-            draws[:, [k]] = WEIGHTED_METRICS[metric](truth[:, [k]], score[:, [k]], counts)
-    else:
-        counts = resample_counts(truth.shape[0], resamples, generator)
-        draws = WEIGHTED_METRICS[metric](truth, score, counts)
-    return Bootstrap(value, draws, n)
+    return {metric: Bootstrap(each[0], each[1:], n) for metric, each in draws.items()}
 
 
 def over_seeds(bootstraps: Sequence[Bootstrap], generator: np.random.Generator) -> Bootstrap:
     """Mean over training seeds, its interval covering subjects and seeds.
 
-    The bootstraps, one a seed, must share their resamples of subjects; every resample then also draws as many seeds as
-    there are, with replacement. For a paired comparison take the difference within each seed first.
+    A seed stands for a whole training, pre-training included where that was repeated. The bootstraps, one a seed, must
+    share their resamples of subjects; every resample then also draws as many seeds as there are, with replacement. The
+    interval errs on the side of caution: noise that is new for each seed and subject counts in both draws. For a paired
+    comparison take the difference within each seed first.
     """
     if not bootstraps:
         raise ValueError("no bootstraps to pool; expected at least one seed")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mmcl.atomic import atomic_path
-from mmcl.evaluation.intervals import Bootstrap, bootstrap, over_seeds
 from mmcl.evaluation.predictions import Predictions
+from mmcl.evaluation.scores import Scores, score_predictor, shared_seeds
 from mmcl.phenotypes import GROUPS
 
 COLUMNS = {
@@ -28,13 +28,25 @@ COLUMNS = {
     "n": "int64",
     "seed": "str",
     "seed_sd": "float64",
+    "subgroup": "str",
+    "p": "float64",
+    "p_holm": "float64",
+    "relative": "float64",
+    "relative_low": "float64",
+    "relative_high": "float64",
 }
 """Columns of a result table.
 
 `reference` is the arm that the row is a paired difference to, "" for a plain score. `mode` is "probe" or "finetune",
 `labels` the number of labelled training subjects or "all". `low` to `high` is the 95 % bootstrap interval over subjects
 (and seeds, where there are several). `seed` lists the training seeds; `seed_sd` is the standard deviation over them.
+`subgroup` is "" for everybody; `reference` may then be another subgroup. Of differences, `p` is two-sided, `p_holm`
+corrected for the number of comparisons (`mmcl.evaluation.significance.holm_corrected`), and `relative` the same in per
+cent of the reference. What does not apply is NaN.
 """
+
+OPTIONAL = ("subgroup", "seed_sd", "p", "p_holm", "relative", "relative_low", "relative_high")
+"""Columns that a row of a file may leave out: "" or NaN."""
 
 MISSING_CELL = "–"
 
@@ -56,15 +68,8 @@ def score_predictions(
     Besides each target there is a row "<group> mean" for every group whose members are all among the targets (not for
     MAE, whose units differ).
     """
-    seeds = sorted(predictions)
-    first = predictions[seeds[0]]
-    aligned = [_like(first, predictions[seed]) for seed in seeds]
-    start = int(generator.integers(2**63))
-    rows = []
-    for metric in metrics:
-        each = [bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in aligned]
-        rows += _rows(each, first.names, metric, generator, groups)
-    return _frame(rows, task=task, arm=arm, reference="", mode=mode, labels=labels, seed=_seed_text(seeds))
+    scores = score_predictor(predictions, metrics, resamples, int(generator.integers(2**63)), groups)
+    return result_rows(scores.rows(), task=task, arm=arm, mode=mode, labels=labels, seed=seed_text(scores.seeds))
 
 
 def compare_predictions(
@@ -81,34 +86,41 @@ def compare_predictions(
     labels: str,
     groups: Mapping[str, Sequence[str]] = GROUPS,
 ) -> pd.DataFrame:
-    """Paired difference of two arms, `predictions` less `reference_predictions`, seed by seed on equal resamples.
+    """Paired difference of two arms, `predictions` less `reference_predictions`; see `Scores.less`.
 
-    Where one of the two has a single seed (such as demographics, or a probe), it is compared with every seed of the
-    other; otherwise both need the same seeds.
+    Both are scored now: where one arm is compared with many, `score_predictor` each once and call `difference_rows`.
     """
-    several = [sorted(each) for each in (predictions, reference_predictions) if len(each) > 1]
-    if len(several) == 2 and several[0] != several[1]:
-        raise ValueError(f"{arm} has seeds {several[0]} and {reference} {several[1]}; expected the same")
-    seeds = several[0] if several else sorted(predictions)
-    mine_only, other_only = (next(iter(each.values())) for each in (predictions, reference_predictions))
-    first = mine_only
-    start = int(generator.integers(2**63))
-    rows = []
-    for metric in metrics:
-        each = []
-        for seed in seeds:
-            pair = predictions.get(seed, mine_only), reference_predictions.get(seed, other_only)
-            pair = tuple(_like(first, each) for each in pair)
-            mine, other = (bootstrap(metric, p.truth, p.score, resamples, np.random.default_rng(start)) for p in pair)
-            each.append(mine.minus(other))
-        rows += _rows(each, first.names, metric, generator, groups)
-    return _frame(rows, task=task, arm=arm, reference=reference, mode=mode, labels=labels, seed=_seed_text(seeds))
+    key = int(generator.integers(2**63))
+    mine, other = (
+        score_predictor(each, metrics, resamples, key, groups) for each in (predictions, reference_predictions)
+    )
+    return difference_rows(mine, other, task=task, arm=arm, reference=reference, mode=mode, labels=labels)
+
+
+def difference_rows(mine: Scores, other: Scores, metrics: Sequence[str] | None = None, **names: str) -> pd.DataFrame:
+    """`mine.less(other, metrics)` as a result table; `names` are its other columns, such as arm and reference."""
+    return result_rows(mine.less(other, metrics), seed=seed_text(max(shared_seeds(mine, other), key=len)), **names)
+
+
+def result_rows(rows: Sequence[Mapping[str, object]], **same: str) -> pd.DataFrame:
+    """`rows` as a result table, with columns that are the `same` in all; what is left is "" or NaN."""
+    table = pd.DataFrame(rows).assign(**same)
+    empty = {name: "" if kind == "str" else np.nan for name, kind in COLUMNS.items() if name not in table}
+    return _typed(table.assign(**empty))
+
+
+def seed_text(seeds: Sequence[int]) -> str:
+    """The column `seed`."""
+    return " ".join(str(seed) for seed in seeds)
 
 
 def write_results(path: str | Path, results: pd.DataFrame) -> None:
-    """Write a result table as JSON, a list of rows, NaN as null; whole or not at all."""
-    results = _typed(results)
-    records = json.loads(results.to_json(orient="records", double_precision=15))
+    """Write a result table as JSON, a list of rows, NaN as null, without what is OPTIONAL and empty; whole or not."""
+    records = json.loads(_typed(results).to_json(orient="records", double_precision=15))
+    for record in records:
+        for name in OPTIONAL:
+            if record[name] in ("", None):
+                del record[name]
     with atomic_path(path) as part:
         part.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -116,8 +128,10 @@ def write_results(path: str | Path, results: pd.DataFrame) -> None:
 def read_results(path: str | Path) -> pd.DataFrame:
     """Read what `write_results` wrote; ValueError names the file and the columns that it lacks."""
     records = json.loads(Path(path).read_text(encoding="utf-8"))
+    table = pd.DataFrame.from_records(records, columns=list(COLUMNS) if not records else None)
+    table = table.assign(**{name: np.nan for name in OPTIONAL if name not in table})
     try:
-        return _typed(pd.DataFrame.from_records(records, columns=list(COLUMNS) if not records else None))
+        return _typed(table.fillna({"subgroup": ""}))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -145,6 +159,20 @@ def pivot(
     return cells
 
 
+def label_words(labels: str) -> str:
+    """The column `labels` in words: all, a number of subjects, or a share below 1 of them."""
+    if labels == "all":
+        return "all labels"
+    if labels.endswith(" less all"):
+        return f"{label_words(labels.removesuffix(' less all'))} against all"
+    return f"{100 * float(labels):g} % of labels" if float(labels) < 1 else f"{labels} labels"
+
+
+def label_order(labels: str) -> tuple[bool, float]:
+    """Sorting key of the column `labels`: shares and numbers by size, then all."""
+    return labels == "all", 0.0 if labels == "all" else float(labels)
+
+
 def _cell(value: float, low: float, high: float, digits: int) -> str:
     if not np.isfinite(value):
         return MISSING_CELL
@@ -153,62 +181,9 @@ def _cell(value: float, low: float, high: float, digits: int) -> str:
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def _like(first: Predictions, other: Predictions) -> Predictions:
-    """`other` with the subjects and targets of `first`, in that order; ValueError where their truths differ."""
-    other = other.select(first.names).matched(first.subject)
-    if not np.allclose(first.truth, other.truth, equal_nan=True):
-        raise ValueError("two predictions of the same subjects hold different truths; expected one test set")
-    return other
-
-
-def _rows(
-    each: Sequence[Bootstrap],
-    names: Sequence[str],
-    metric: str,
-    generator: np.random.Generator,
-    groups: Mapping[str, Sequence[str]],
-) -> list[dict]:
-    """Rows of all targets, then of all complete groups; `each` holds one bootstrap a seed."""
-    rows = _pooled_rows(each, names, metric, generator)
-    if metric != "MAE":
-        for group, members in groups.items():
-            if set(members) <= set(names):
-                columns = [names.index(name) for name in members]
-                rows += _pooled_rows([b.mean(columns) for b in each], [f"{group} mean"], metric, generator)
-    return rows
-
-
-def _pooled_rows(
-    each: Sequence[Bootstrap], targets: Sequence[str], metric: str, generator: np.random.Generator
-) -> list[dict]:
-    interval = over_seeds(each, generator).interval()
-    values = np.stack([b.value for b in each])
-    spread = values.std(axis=0, ddof=1) if len(each) > 1 else np.full(len(targets), np.nan)
-    return [
-        {
-            "target": target,
-            "metric": metric,
-            "value": interval.value[k],
-            "low": interval.low[k],
-            "high": interval.high[k],
-            "n": interval.n[k],
-            "seed_sd": spread[k],
-        }
-        for k, target in enumerate(targets)
-    ]
-
-
-def _frame(rows: list[dict], **same: str) -> pd.DataFrame:
-    return _typed(pd.DataFrame(rows).assign(**same))
-
-
 def _typed(results: pd.DataFrame) -> pd.DataFrame:
     lacking = [name for name in COLUMNS if name not in results]
     if lacking:
         raise ValueError(f"results lack {', '.join(lacking)}; expected columns {', '.join(COLUMNS)}")
     kinds = {name: object if kind == "str" else kind for name, kind in COLUMNS.items()}
     return results[list(COLUMNS)].astype(kinds).reset_index(drop=True)
-
-
-def _seed_text(seeds: Sequence[int]) -> str:
-    return " ".join(str(seed) for seed in seeds)

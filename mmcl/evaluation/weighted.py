@@ -34,13 +34,15 @@ def weighted_auprc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) ->
     """Average precision of the cases: the sum over thresholds of gained recall x precision, ties as one threshold."""
 
     def one(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        order = np.argsort(-scores, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-        drawn = np.add.reduceat(counts[:, order], starts, axis=1)
-        hits = np.add.reduceat(counts[:, order] * labels[order], starts, axis=1)
-        flagged = drawn.cumsum(axis=1)
-        precision = np.divide(hits.cumsum(axis=1), flagged, out=np.zeros_like(flagged), where=flagged > 0)
-        return (hits * precision).sum(axis=1) / hits.sum(axis=1)
+        # Recall is gained at scores of cases alone. Sums of counts are exact in single precision.
+        case, counts = labels == 1, counts.astype(np.float32)
+        thresholds = np.unique(scores[case])
+        reached = (scores[:, None] >= thresholds).astype(np.float32)
+        level = (scores[case, None] == thresholds).astype(np.float32)
+        products = (counts @ reached, counts[:, case] @ reached[case], counts[:, case] @ level)
+        flagged, hits, gained = (product.astype(np.float64) for product in products)
+        precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
+        return (gained * precision).sum(axis=1) / gained.sum(axis=1)
 
     return _by_column(one, truth, score, weights)
 

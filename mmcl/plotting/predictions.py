@@ -1,4 +1,4 @@
-"""Predictions subject by subject: predicted against true phenotypes, ROC curves."""
+"""Predictions subject by subject: predicted against true phenotypes, ROC curves, reliability of probabilities."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmcl.evaluation.calibration import reliability
 from mmcl.evaluation.intervals import bootstrap, resample_counts
 from mmcl.evaluation.predictions import Predictions
 from mmcl.plotting.style import ARMS, INK, QUIET, arm, new_figure, style
@@ -86,6 +87,39 @@ def draw_roc(
         axes.grid()
         words = {"fontsize": 7.5, "title_fontsize": 7.5, "alignment": "left", "frameon": True, "edgecolor": "none"}
         axes.legend(loc="lower right", title="AUROC", **words)
+    return figure
+
+
+def draw_reliability(predictions: Mapping[str, Predictions], disease: str, source: str, bins: int = 10) -> Figure:
+    """Reliability diagram of one disease: a panel an arm, observed share of cases against predicted probability.
+
+    Groups of equal size by probability (`mmcl.evaluation.calibration.reliability`) with 95 % Wilson intervals; below,
+    how many subjects have which probability. Axes end where the groups do, as rare diseases leave most of 0 to 1 empty.
+    """
+    names = [name for name in ARMS if name in predictions]
+    columns = {name: predictions[name].select([disease]) for name in names}
+    tables = {name: reliability(each.truth[:, 0], each.score[:, 0], bins) for name, each in columns.items()}
+    end = min(1.0, 1.08 * max(table[["predicted", "high"]].to_numpy().max() for table in tables.values()))
+    with style():
+        groups = tables[names[0]]
+        n, cases = int(groups["n"].sum()), round(float(groups["observed"] @ groups["n"]))
+        note = f"Groups of equal size by probability; bars: 95 % Wilson interval. n = {n:,}, {cases:,} cases."
+        figure = new_figure(3.3, source, note=note)
+        upper, lower = figure.subplots(2, len(names), squeeze=False, sharex=True, sharey="row", height_ratios=(4, 1))
+        for axes, below, name in zip(upper, lower, names, strict=True):
+            look, table = arm(name), tables[name]
+            error = np.stack([table["observed"] - table["low"], table["high"] - table["observed"]])
+            axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1)
+            bars = {"fmt": look.marker + "-", "color": look.colour, "markersize": 4, "elinewidth": 1, "linewidth": 1}
+            axes.errorbar(table["predicted"], table["observed"], np.maximum(error, 0), gid=name, **bars)
+            axes.set(xlim=(0, end), ylim=(0, end), title=look.label)
+            axes.title.set_fontsize(8.5)
+            axes.grid()
+            score = columns[name].score[np.isfinite(columns[name].truth[:, 0]), 0]
+            below.hist(score, bins=np.linspace(0, end, 31), color=look.colour, alpha=0.7)
+            below.set_xlabel("Predicted probability")
+        upper[0].set_ylabel(f"Share of {disease}")
+        lower[0].set_ylabel("Subjects")
     return figure
 
 

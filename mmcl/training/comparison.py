@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,16 @@ from mmcl.evaluation.adjusted import adjusted_diseases, adjusted_phenotypes
 from mmcl.evaluation.metrics import AUPRC, AUPRC_OF_BOTH, DISEASE_METRICS, PHENOTYPE_METRICS
 from mmcl.evaluation.predictions import Predictions
 from mmcl.evaluation.references import demographic_features, fill_missing
-from mmcl.evaluation.tables import COLUMNS, compare_predictions, score_predictions
-from mmcl.paths import Run
+from mmcl.evaluation.scores import Scores, gained_with_few, score_predictor
+from mmcl.evaluation.significance import holm_corrected
+from mmcl.evaluation.tables import (
+    COLUMNS,
+    compare_predictions,
+    difference_rows,
+    result_rows,
+    score_predictions,
+    seed_text,
+)
 from mmcl.phenotypes import GROUPS
 from mmcl.setting import Setting
 from mmcl.training.cells import DONE, Cell, cells, outcome, run_cell, state
@@ -73,40 +82,32 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     Adjusted rows are beyond age, sex and body size: metrics "partial R2" and "partial r" of a phenotype, "AUROC gain"
     of a disease. Rows with a `reference` hold METHOD less that arm in the same mode with the same labels; `scratch` is
     the exception, supervised training standing against the linear probe of METHOD too; nearest neighbours are compared
-    among themselves alone. Plain and paired rows of the preset `paper` are the published scores (see
-    `reported_metrics`, `published_missing`); adjusted ones always leave missing labels out.
+    among themselves alone. Where `labels` is "<few> less all", such a row holds the difference with few labels less
+    that with all. Plain and paired rows of the preset `paper` are the published scores (see `reported_metrics`,
+    `published_missing`); adjusted ones always leave missing labels out. All share their resamples of test subjects, so
+    that no row depends on what else is in the table.
 
     Nothing is trained: an entry without outcomes has rows of NaN, with `n` 0 and `seed` MISSING_SEED.
     """
-    run = setting.run
+    run, resamples = setting.run, setting.profile.downstream.bootstrap
     metrics = reported_metrics(task, setting.preset)
-
-    def tested(entry: Entry) -> dict[int, Predictions]:
-        loaded = entry.load("test")
-        if task != "phenotypes" or setting.preset.mask_missing:
-            return loaded
-        return {seed: published_missing(predictions) for seed, predictions in loaded.items()}
-
+    adjust = _adjustment(task, Store.open(run.store))
+    there = [entry for entry in entries if entry.outcomes]
+    methods = {(e.mode, e.labels): _scores(e, task, setting, metrics) for e in there if e.arm == METHOD}
     tables = []
-    for number, entry in enumerate(entries):
+    for entry in entries:
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
         if not entry.outcomes:
             tables.append(_missing(metrics, setting, names))
             continue
-        random = np.random.default_rng([run.seed, number])
-        resamples = setting.profile.downstream.bootstrap
-        tables.append(score_predictions(tested(entry), metrics, resamples, random, **names))
-        tables.append(_adjusted(entry, task, run, resamples, random, names))
-        if entry.arm == METHOD:
-            for other in entries:
-                if other.labels == entry.labels and other.arm != METHOD and _comparable(entry.mode, other):
-                    tables.append(
-                        compare_predictions(
-                            tested(entry), tested(other), metrics[:2], resamples, random,
-                            reference=other.arm, **names,
-                        )
-                    )  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
+        own = methods[entry.mode, entry.labels] if entry.arm == METHOD else _scores(entry, task, setting, metrics)
+        tables.append(result_rows(own.rows(), seed=seed_text(own.seeds), **names))
+        tables.append(adjust(entry, resamples, np.random.default_rng(run.seed), names))
+        for (mode, labels), method in methods.items():
+            if entry.arm != METHOD and labels == entry.labels and _comparable(mode, entry):
+                names |= {"arm": METHOD, "reference": entry.arm, "mode": mode}
+                tables.append(difference_rows(method, own, metrics[:2], **names))
+    return holm_corrected(pd.concat([*tables, *_gains_with_few(there, task, setting)], ignore_index=True))
 
 
 def reported_metrics(task: str, preset: Preset) -> tuple[str, ...]:
@@ -125,8 +126,7 @@ def published_missing(predictions: Predictions) -> Predictions:
 
 
 def _comparable(mode: str, other: Entry) -> bool:
-    same = other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
-    return same and bool(other.outcomes)
+    return other.mode == mode or mode != "knn" and (other.mode == "" or other.arm == "scratch")
 
 
 def _missing(metrics: tuple[str, ...], setting: Setting, names: dict[str, str]) -> pd.DataFrame:
@@ -139,22 +139,49 @@ def _missing(metrics: tuple[str, ...], setting: Setting, names: dict[str, str]) 
     return table.assign(**nothing | names | {"n": 0, "seed": MISSING_SEED})[list(COLUMNS)]
 
 
-def _adjusted(
-    entry: Entry, task: str, run: Run, resamples: int, random: np.random.Generator, names: dict[str, str]
-) -> pd.DataFrame:
-    store = Store.open(run.store)
+def _scores(entry: Entry, task: str, setting: Setting, metrics: Sequence[str]) -> Scores:
+    loaded = entry.load("test")
+    if task == "phenotypes" and not setting.preset.mask_missing:
+        loaded = {seed: published_missing(predictions) for seed, predictions in loaded.items()}
+    return score_predictor(loaded, metrics, setting.profile.downstream.bootstrap, setting.run.seed)
+
+
+def _gains_with_few(entries: list[Entry], task: str, setting: Setting) -> list[pd.DataFrame]:
+    """What METHOD gains on supervised training and on its first stage alone with few labels, less that with all."""
+    found = {(e.arm, e.mode, e.labels): e for e in entries}
+    few = str(setting.profile.downstream.few_labels[0])
+    metric = "R2" if task == "phenotypes" else "AUROC"
+    tables = []
+    for mode in ("probe", "finetune"):
+        for arm, its_mode in (("mdm", mode), ("scratch", "finetune")):
+            places = [(METHOD, mode, few), (arm, its_mode, few), (METHOD, mode, "all"), (arm, its_mode, "all")]
+            if any(place not in found for place in places):
+                continue
+            each = [_scores(found[place], task, setting, (metric,)) for place in places]
+            rows = gained_with_few(tuple(each[:2]), tuple(each[2:]), metric)
+            names = {"task": task, "arm": METHOD, "reference": arm, "mode": mode, "labels": f"{few} less all"}
+            tables.append(result_rows(rows, seed=seed_text(each[0].seeds), **names))
+    return tables
+
+
+def _adjustment(task: str, store: Store) -> Callable[..., pd.DataFrame]:
+    """A function that makes the adjusted rows of an entry."""
     labelled = open_task(task, store)
     demographics = demographic_features(store.subjects).to_numpy(dtype=np.float64)
     train, validation, test = fill_missing(
         *(demographics[rows] for rows in (labelled.train, labelled.validation, labelled.test))
     )
     truth = labelled.labels[labelled.train]
-    pairs = {seed: (outcome.load("validation"), outcome.load("test")) for seed, outcome in entry.outcomes.items()}
     adjust = adjusted_diseases if labelled.is_risk else adjusted_phenotypes
-    adjusted = {seed: adjust(train, truth, validation, held, test, final) for seed, (held, final) in pairs.items()}
-    if labelled.is_risk:
-        both, alone = ({seed: pair[k] for seed, pair in adjusted.items()} for k in (0, 1))
-        gain = compare_predictions(both, alone, ("AUROC",), resamples, random, reference="demographics", **names)
-        return gain.assign(metric="AUROC gain", reference="")
-    table = score_predictions(adjusted, ("R2", "r"), resamples, random, **names)
-    return table.assign(metric="partial " + table["metric"])
+
+    def rows(entry: Entry, resamples: int, random: np.random.Generator, names: dict[str, str]) -> pd.DataFrame:
+        held, final = entry.load("validation"), entry.load("test")
+        adjusted = {seed: adjust(train, truth, validation, held[seed], test, final[seed]) for seed in held}
+        if labelled.is_risk:
+            both, alone = ({seed: pair[k] for seed, pair in adjusted.items()} for k in (0, 1))
+            gain = compare_predictions(both, alone, ("AUROC",), resamples, random, reference="demographics", **names)
+            return gain.assign(metric="AUROC gain", reference="")
+        table = score_predictions(adjusted, ("R2", "r"), resamples, random, **names)
+        return table.assign(metric="partial " + table["metric"])
+
+    return rows

@@ -6,7 +6,16 @@ import pytest
 
 from mmcl.evaluation.metrics import r2
 from mmcl.evaluation.predictions import Predictions
-from mmcl.evaluation.tables import COLUMNS, compare_predictions, pivot, read_results, score_predictions, write_results
+from mmcl.evaluation.tables import (
+    COLUMNS,
+    compare_predictions,
+    label_order,
+    label_words,
+    pivot,
+    read_results,
+    score_predictions,
+    write_results,
+)
 from mmcl.phenotypes import GROUPS
 
 WHAT = {"task": "phenotype", "mode": "probe", "labels": "all"}
@@ -79,3 +88,13 @@ def test_pivot_shows_a_missing_cell_as_missing(results):
     assert cells.loc["mdm", "RVESV"] == cells.loc["mmcl", "RVEDV"] == "–"
     with pytest.raises(ValueError, match="more than one result for mdm, RVEDV"):
         pivot(results, ["mdm"], ["RVEDV"])
+
+
+def test_labels_in_words():
+    assert [label_words(each) for each in ("all", "200", "0.01", "200 less all")] == [
+        "all labels",
+        "200 labels",
+        "1 % of labels",
+        "200 labels against all",
+    ]
+    assert sorted(["all", "200", "0.1", "1000"], key=label_order) == ["0.1", "200", "1000", "all"]

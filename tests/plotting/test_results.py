@@ -3,14 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 from sklearn.metrics import roc_curve
 
+from mmcl.evaluation.calibration import reliability
 from mmcl.evaluation.predictions import Predictions
 from mmcl.plotting.latent import draw_latent, principal_components
-from mmcl.plotting.predictions import draw_roc, draw_scatter
-from mmcl.plotting.results import draw_adjusted, draw_label_efficiency, draw_results
-from mmcl.plotting.style import ARMS
+from mmcl.plotting.predictions import draw_reliability, draw_roc, draw_scatter
+from mmcl.plotting.results import draw_adjusted, draw_label_efficiency
 from mmcl.plotting.training import draw_training
 
 
@@ -30,58 +29,6 @@ def dots(figure, gid):
     return [line for axes in figure.axes for line in axes.get_lines() if line.get_gid() == gid]
 
 
-def test_dots_stand_at_their_values_in_the_colour_of_their_arm():
-    figure = draw_results(table()[table().labels == "all"], ["LVM", "LVEDV"], "R2", "simulated")
-    (dot,) = dots(figure, "mdm+mmcl probe LVM")
-    assert float(dot.get_xdata()[0]) == pytest.approx(0.6) and round(float(dot.get_ydata()[0])) == 0
-    assert to_hex(dot.get_color()).upper() == ARMS["mdm+mmcl"].colour
-    axes = figure.axes[0]
-    bars = [line.get_xdata() for line in axes.get_lines() if len(line.get_xdata()) == 2 and not line.get_gid()]
-    assert any(np.allclose(bar, [0.56, 0.63]) for bar in bars)
-    assert axes.get_xlabel() == "R²" and [t.get_text() for t in axes.get_yticklabels()] == ["LVM", "LVEDV"]
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["MDM", "MDM + MMCL", "Demographics"]
-    foot = figure.texts[0].get_text()
-    assert "95 % bootstrap interval" in foot and "n = 1,500" in foot and "2 training seeds" in foot
-
-
-def test_a_missing_result_says_so():
-    results = table()[table().labels == "all"]
-    results = results[~((results.arm == "mdm") & (results.target == "LVM"))]
-    figure = draw_results(results, ["LVM", "LVEDV"], "R2", "simulated")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["no result"]
-    assert not dots(figure, "mdm probe LVM")
-
-
-def test_fine_tuned_dots_are_open():
-    results = table()[table().labels == "all"]
-    both = pd.concat([results, results[results.arm == "mdm"].assign(mode="finetune")])
-    figure = draw_results(both, ["LVM"], "R2", "simulated")
-    (open_dot,), (filled,) = dots(figure, "mdm finetune LVM"), dots(figure, "mdm probe LVM")
-    boosted = both.assign(arm=both.arm.where(both["mode"] == "probe", "demographics"))
-    boosted["mode"] = boosted["mode"].replace("finetune", "boosted")
-    (tree,) = dots(draw_results(boosted, ["LVM"], "R2", "simulated"), "demographics boosted LVM")
-    assert tree.get_markerfacecolor() == "white"
-    with pytest.raises(ValueError, match="unknown mode"):
-        draw_results(both.assign(mode="lasso"), ["LVM"], "R2", "simulated")
-    assert open_dot.get_markerfacecolor() == "white" and filled.get_markerfacecolor() == ARMS["mdm"].colour
-    assert "fine-tuned or boosted" in [t.get_text() for t in figure.legends[0].get_texts()]
-
-
-def test_differences_name_their_reference():
-    results = table(reference="mdm")
-    figure = draw_results(results[(results.labels == "all") & (results.arm != "mdm")], ["LVM"], "R2", "simulated")
-    assert figure.axes[0].get_xlabel() == "Difference in R² to MDM"
-
-
-def test_ambiguous_absent_or_unknown_results_are_refused():
-    with pytest.raises(ValueError, match="more than one R2 for LVEDV / mdm / probe"):
-        draw_results(table(), ["LVEDV"], "R2", "simulated")
-    with pytest.raises(ValueError, match="no results of AUROC for CAD"):
-        draw_results(table(), ["CAD"], "AUROC", "simulated")
-    with pytest.raises(ValueError, match="unknown arm 'gan'"):
-        draw_label_efficiency(table(arm="gan").drop_duplicates(["target", "labels"]), ["LVM"], "R2", "simulated")
-
-
 def test_label_efficiency_runs_from_few_to_all():
     figure = draw_label_efficiency(table(), ["LVEDV", "LVM"], "R2", "simulated")
     (line,) = dots(figure, "mdm LVM")
@@ -91,6 +38,27 @@ def test_label_efficiency_runs_from_few_to_all():
     assert axes.get_xlabel() == "Labelled subjects"
 
 
+def test_a_missing_number_of_labels_is_a_cross_and_shares_are_per_cent():
+    results = table().replace({"labels": {"200": "0.01"}})
+    results = results[~((results.arm == "mdm") & (results.labels == "0.01") & (results.target == "LVM"))]
+    figure = draw_label_efficiency(results, ["LVEDV", "LVM"], "R2", "simulated")
+    (cross,) = dots(figure, "missing mdm LVM")
+    assert (
+        cross.get_marker() == "x" and cross.get_xdata().size == 1 and "Crosses: missing" in figure.texts[0].get_text()
+    )
+    assert not dots(figure, "missing mdm LVEDV")
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1 %", "all"]
+
+
+def test_ambiguous_absent_or_unknown_results_are_refused():
+    with pytest.raises(ValueError, match="more than one R2 for LVEDV / mdm / 200"):
+        draw_label_efficiency(pd.concat([table(), table()]), ["LVEDV"], "R2", "simulated")
+    with pytest.raises(ValueError, match="no results of AUROC for CAD"):
+        draw_label_efficiency(table(), ["CAD"], "AUROC", "simulated")
+    with pytest.raises(ValueError, match="unknown arm 'gan'"):
+        draw_label_efficiency(table(arm="gan").drop_duplicates(["target", "labels"]), ["LVM"], "R2", "simulated")
+
+
 def test_adjusted_panels_share_scale_and_arms():
     results = table()[table().labels == "all"]
     adjusted = results.assign(value=results.value / 2, low=results.low / 2, high=results.high / 2)
@@ -98,7 +66,9 @@ def test_adjusted_panels_share_scale_and_arms():
     left, right = figure.axes
     assert len(dots(figure, "chance")) == 2
     assert left.get_xlim() == right.get_xlim() and right.get_xlabel() == "Partial R²"
-    assert [float(dot.get_xdata()[0]) for dot in dots(figure, "mdm probe LVM")] == pytest.approx([0.5, 0.25])
+    assert [float(dot.get_xdata()[0]) for dot in dots(figure, "mdm LVM")] == pytest.approx([0.5, 0.25])
+    foot = left.figure.texts[0].get_text()
+    assert "95 % bootstrap interval" in foot and "n = 1,500" in foot and "2 training seeds" in foot
     with pytest.raises(ValueError, match="gain in AUROC"):
         draw_adjusted(results, adjusted, ["CAD"], "AUROC", "simulated")
 
@@ -117,6 +87,22 @@ def test_scatter_shows_given_labels_units_and_scores():
     assert cloud.get_xdata().size == 180 and figure.axes[0].get_title("left") == "LVEDV, n = 180"
     assert figure.axes[1].get_xlabel() == "True (g)" and figure.axes[1].get_aspect() == 1
     assert figure.axes[0].texts[0].get_text().startswith("R² 0.")
+
+
+def test_reliability_shows_shares_of_cases_and_everybody():
+    generator = np.random.default_rng(0)
+    probability = generator.uniform(0, 0.4, size=(1000, 1))
+    labels = (generator.random((1000, 1)) < probability).astype(float)
+    labels[:10] = np.nan
+    predictions = Predictions(np.arange(1000).astype(str), ("CAD",), labels, probability)
+    figure = draw_reliability({"mdm": predictions, "demographics": predictions}, "CAD", "simulated", bins=5)
+    expected = reliability(labels[:, 0], probability[:, 0], 5)
+    upper, _, lower, _ = figure.axes
+    (curve,) = [bars.lines[0] for bars in upper.containers if bars.get_label() != "mdm"][:1]
+    np.testing.assert_allclose(curve.get_xydata(), expected[["predicted", "observed"]])
+    assert sum(bar.get_height() for bar in lower.patches) == 990
+    assert upper.get_xlim()[1] < 0.7 and upper.get_ylabel() == "Share of CAD"
+    assert f"n = 990, {int(np.nansum(labels))} cases" in figure.texts[0].get_text()
 
 
 def test_roc_curve_equals_scikit_learn():

@@ -24,7 +24,7 @@ def test_every_cell_is_there_and_differences_are_of_the_plain_scores(smoke_run):
     assert cells >= {(arm, "finetune", n) for arm in TUNED for n in (few, "all")}
     assert ("demographics", "", "all") in cells
 
-    table = score(entries, "phenotypes", setting)
+    whole = table = score(entries, "phenotypes", setting)
     table = table[table["target"].eq("LVM") & table["labels"].eq("all")].set_index(["arm", "mode", "metric"])
     plain = table[table["reference"].eq("")]["value"]
     paired = table[table["reference"].eq("mdm")]["value"]
@@ -32,6 +32,15 @@ def test_every_cell_is_there_and_differences_are_of_the_plain_scores(smoke_run):
         expected = plain[METHOD, "probe", metric] - plain["mdm", "probe", metric]
         np.testing.assert_allclose(paired[METHOD, "probe", metric], expected, atol=1e-9)
     assert plain["demographics", "", "partial R2"] < 0.2
+
+    compared = whole[(whole["reference"] != "") & whole["p"].notna()]
+    assert compared["p"].between(0, 1).all() and (compared["p_holm"] >= compared["p"]).all()
+    assert whole["p_holm"][whole["reference"] == ""].isna().all() and whole["subgroup"].eq("").all()
+    gains = compared[compared["target"].eq("LVM") & compared["metric"].eq("R2") & compared["mode"].eq("finetune")]
+    gains = gains.set_index(["reference", "labels"])["value"]
+    for reference in ("mdm", "scratch"):
+        expected = gains[reference, few] - gains[reference, "all"]
+        np.testing.assert_allclose(gains[reference, f"{few} less all"], expected, atol=1e-9)
 
 
 def test_a_cell_without_results_shows_as_missing(own_setting):
