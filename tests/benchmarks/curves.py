@@ -43,8 +43,8 @@ SUBJECTS, EPOCHS = 512, 5
 STUDY = (12, 50, 210, 208)
 """Slices, frames, rows and columns of a cine in UK Biobank."""
 
-BATCH = 8
-"""Subjects of a step at the published sizes, few enough for a CPU."""
+BATCH_ON_CPU = 8
+"""Subjects of a step at the published sizes; on a GPU as many as published."""
 
 
 def curves(setting: Setting) -> Iterator[dict[str, object]]:
@@ -91,11 +91,12 @@ def rough_rates(setting: Setting) -> dict[str, float]:
         store = random_store(folder / "store", paper, 64)
         rates["read"] = _rate(len(store), StoredPairs(store, np.arange(len(store))).__getitems__, list(range(64)))
         for arm in ARMS:
-            recipe = dataclasses.replace(getattr(paper, arm), epochs=1, warmup=1, batch=BATCH)
+            batch = BATCH_ON_CPU if device.type == "cpu" else getattr(paper, arm).batch
+            recipe = dataclasses.replace(getattr(paper, arm), epochs=1, warmup=1, batch=batch)
             module = new_module(arm, dataclasses.replace(paper, **{arm: recipe}), setting.preset, 0)
             times = Comparison(arm, "", "subjects", 1.0)
-            turns = Turns(times, lambda: None, lambda: None, BATCH, steps=1, rounds=2)
-            fit(module, some_subjects(module, store, None, 4 * BATCH), BATCH, folder / arm, device, turns)
+            turns = Turns(times, lambda: None, lambda: None, batch, steps=1, rounds=2)
+            fit(module, some_subjects(module, store, None, 4 * batch), batch, folder / arm, device, turns)
             rates[arm] = 1 / min(times.fast)
     return rates
 
