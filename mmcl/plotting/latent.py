@@ -1,4 +1,4 @@
-"""What an embedding is organised by: its first two principal components, coloured by phenotypes and diseases."""
+"""What a latent space is organised by: a plane of it, coloured by phenotypes and diseases, and paths through it."""
 
 from __future__ import annotations
 
@@ -7,57 +7,46 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmcl.interpretation.plane import Plane
 from mmcl.plotting.style import QUIET, arm, new_figure, style
 
 CASE_COLOUR = "#D55E00"
 
 
-def principal_components(embedding: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (n, count) of embedding (n, d) on its principal components, and the share of variance of each.
-
-    The sign of a component is fixed so that its largest loading is positive.
-    """
-    centred = np.asarray(embedding, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    left, size, loadings = np.linalg.svd(centred, full_matrices=False)
-    sign = np.sign(loadings[np.arange(count), np.abs(loadings[:count]).argmax(axis=1)])
-    return left[:, :count] * size[:count] * sign, (size**2 / (size**2).sum())[:count]
-
-
 def draw_latent(
-    embeddings: Mapping[str, np.ndarray],
+    planes: Mapping[str, Plane],
     phenotypes: Mapping[str, np.ndarray],
     diseases: Mapping[str, np.ndarray],
     units: Mapping[str, str],
     source: str,
+    note: str = "",
 ) -> Figure:
     """A row an arm, a column a phenotype (colour scale) or a disease (cases above controls).
 
-    embeddings: arm -> (n, d). phenotypes, diseases: name -> (n,), NaN where missing (not drawn).
+    planes: arm -> plane with n points. phenotypes, diseases: name -> (n,), NaN where missing (not drawn).
     """
     names = [*phenotypes, *diseases]
     with style():
-        rows, columns = len(embeddings), len(names)
-        n = len(next(iter(embeddings.values())))
-        note = f"First two principal components of the frozen embedding and their share of its variance; n = {n:,}."
+        rows, columns = len(planes), len(names)
+        n = len(next(iter(planes.values())).points)
+        note = " ".join(filter(None, (note, f"Frozen embedding of test subjects; n = {n:,}.")))
         figure = new_figure(2.15 * rows + 0.75, source, width=max(2.35 * columns + 0.4, 4.6), note=note)
         panels = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey="row")
-        for row, (name, embedding) in enumerate(embeddings.items()):
-            scores, share = principal_components(embedding)
-            limits = np.quantile(scores, [0.002, 0.998], axis=0)
+        for row, (name, plane) in enumerate(planes.items()):
+            limits = np.quantile(plane.points, [0.002, 0.998], axis=0)
             for column, quantity in enumerate(names):
                 axes = panels[row, column]
                 if quantity in phenotypes:
-                    _phenotype(figure, axes, scores, np.asarray(phenotypes[quantity], dtype=float), units[quantity])
+                    _phenotype(figure, axes, plane.points, np.asarray(phenotypes[quantity], float), units[quantity])
                 else:
-                    _disease(axes, scores, np.asarray(diseases[quantity], dtype=float))
+                    _disease(axes, plane.points, np.asarray(diseases[quantity], dtype=float))
                 if row == 0:
                     axes.set_title(quantity)
-                axes.set(xticks=[], yticks=[], xlabel=f"PC1 ({share[0]:.0%})")
+                axes.set(xticks=[], yticks=[], xlabel=plane.axes[0])
                 pad = 0.06 * (limits[1] - limits[0])
                 axes.set(xlim=(limits[0, 0] - pad[0], limits[1, 0] + pad[0]))
                 axes.set(ylim=(limits[0, 1] - pad[1], limits[1, 1] + pad[1]))
-            panels[row, 0].set_ylabel(f"{arm(name).label}\nPC2 ({share[1]:.0%})")
+            panels[row, 0].set_ylabel(f"{arm(name).label}\n{plane.axes[1]}")
     return figure
 
 
