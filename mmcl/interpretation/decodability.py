@@ -1,7 +1,7 @@
 """What a linear probe reads at each depth of the ECG encoder: every phenotype, layer by layer.
 
 A layer's features are the mean of its patch tokens, after the embedding and after each block, and the pooled output
-that all else of this project uses. A probe is fitted on training subjects, its penalty chosen on validation, and scored
+that probes use. A probe is fitted on training subjects, its penalty chosen on validation, and scored
 on test subjects (Alain & Bengio 2016, arXiv 1610.01644).
 """
 
@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmcl.config import Preset
-from mmcl.data.augmentation import first_crop, tiled_crops
+from mmcl.data.augmentation import first_crop
 from mmcl.data.store import Store
-from mmcl.evaluation.intervals import bootstrap
+from mmcl.evaluation.intervals import Interval, bootstrap
 from mmcl.evaluation.probe import LinearProbe, fit_ridge
 from mmcl.models.ecg_encoder import EcgEncoder
 from mmcl.phenotypes import GROUPS, TARGETS
@@ -27,26 +26,25 @@ POOLED = "pooled"
 
 @torch.no_grad()
 def layer_features(
-    encoder: EcgEncoder, records: np.ndarray, window: int, preset: Preset, device: torch.device, batch: int = 256
+    encoder: EcgEncoder, records: np.ndarray, window: int, device: torch.device, batch: int = 256
 ) -> dict[str, np.ndarray]:
     """Layer ("embedding", "block 1", ..., POOLED) -> features (n, width) float32 of `records` (n, 12, record).
 
-    The mean over the windows that tile a record, or those of its first window (`paper`), as for the features of probes.
+    Of the first window of each record: layers are compared with each other, and all windows would cost several times
+    as much.
     """
     encoder = encoder.to(device).eval()
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(records), batch):
         chosen = torch.from_numpy(np.array(records[start : start + batch])).to(device)
-        crops = tiled_crops(chosen, window) if preset.tile_crops else first_crop(chosen, window)[:, None]
-        sequence = encoder.embed(encoder.patches(crops.flatten(0, 1)))
+        sequence = encoder.embed(encoder.patches(first_crop(chosen, window)))
         layers = {"embedding": sequence[:, 1:].mean(dim=1)}
         for number, block in enumerate(encoder.blocks, 1):
             sequence = block(sequence)
             layers[f"block {number}"] = sequence[:, 1:].mean(dim=1)
         layers[POOLED] = encoder.pool(sequence)
         for name, features in layers.items():
-            mean = features.unflatten(0, crops.shape[:2]).mean(dim=1)
-            parts.setdefault(name, []).append(mean.float().cpu().numpy())
+            parts.setdefault(name, []).append(features.cpu().numpy())
     return {name: np.concatenate(features) for name, features in parts.items()}
 
 
@@ -71,7 +69,7 @@ def decodability(arms: list[str], setting: Setting, store: Store) -> pd.DataFram
     rows = []
     for arm in arms:
         encoder = ecg_encoder(arm, setting)
-        layers = layer_features(encoder, store.ecg, setting.profile.ecg.window, setting.preset, setting.device)
+        layers = layer_features(encoder, store.ecg, setting.profile.ecg.window, setting.device)
         for layer, features in layers.items():
             predicted = fit_on_store(features, targets, store).predict(features[test])
             random = np.random.default_rng(setting.run.seed)
@@ -84,6 +82,6 @@ def decodability(arms: list[str], setting: Setting, store: Store) -> pd.DataFram
     return pd.DataFrame(rows).set_index(["arm", "layer", "target"])
 
 
-def _by_target(interval) -> list[dict[str, float]]:
+def _by_target(interval: Interval) -> list[dict[str, float]]:
     columns = (interval.value, interval.low, interval.high, interval.n)
     return [{"value": v, "low": a, "high": b, "n": int(n)} for v, a, b, n in zip(*columns, strict=True)]

@@ -27,7 +27,7 @@ READING_ERROR = 1.0
 
 
 def contrastive_model(arm: str, setting: Setting) -> ContrastiveModel:
-    """The contrastive model of `arm`, in evaluation mode; `random`: untrained encoders and heads, from the run's seed."""
+    """The contrastive model of `arm`, in evaluation mode; `random` has untrained encoders and heads."""
     if arm != "random":
         return load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
     with torch.random.fork_rng(devices=[]):
