@@ -127,7 +127,9 @@ def simulate_paths(setting: Setting) -> Recordings | None:
     for moved in PROPERTIES:
         cohorts = [simulate(change=change) for change in moved.steps.values()]
         steps[moved.name] = np.stack([prepared(cohort) for cohort in cohorts])
-        true[moved.name] = np.stack([_target(cohort, moved.target) for cohort in cohorts], axis=1)
+        told = np.stack([_target(cohort, moved.target) for cohort in cohorts], axis=1)
+        # An axis that passes -90 degrees on its way goes on, in place of a jump by 360.
+        true[moved.name] = np.unwrap(told, period=360) if moved.target == "axis" else told
     without = {name: prepared(simulate(**options)) for name, options in NUISANCES.items()}
     return Recordings(prepared(simulate()), without, steps, true)
 

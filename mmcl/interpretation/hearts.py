@@ -14,8 +14,8 @@ SCARS = tuple(f"scar_{k}" for k in SEGMENTS)
 
 
 def read_hearts(raw: Path, subjects: pd.Series) -> pd.DataFrame | None:
-    """A row for each of `subjects`: `scar_1` to `scar_16`, their mean `scar`, the `axis` of QRS from -90 to 270 degrees,
-    and `number`, the subject's index in the simulated cohort.
+    """A row for each of `subjects`: `scar_1` to `scar_16`, their mean `scar`, the `axis` of QRS in degrees from -90 to
+    270, and `number`, the subject's index in the simulated cohort.
 
     None where `raw` holds no `truth.tsv`, as of every cohort but the simulated one. ValueError names a subject that the
     file does not have.

@@ -22,8 +22,8 @@ def draw_layers(table: pd.DataFrame, targets: Sequence[str], source: str) -> Fig
     width = (chosen["high"] - chosen["low"]).median() / 2
     with style():
         note = (
-            f"Ridge probes on the mean token of the first window; test R2, n = {chosen['n'].max():,}; 95 % intervals over "
-            f"subjects are about +-{width:.2f} (median). An R2 below 0 is worse than the mean."
+            f"Ridge probes on the mean token of the first window; test R2, n = {chosen['n'].max():,}; 95 % intervals "
+            f"over subjects are about +-{width:.2f} (median). An R2 below 0 is worse than the mean."
         )
         columns = min(len(arms), 2)
         rows = -(-len(arms) // columns)
