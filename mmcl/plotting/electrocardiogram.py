@@ -30,8 +30,9 @@ PAPER, MINOR, MAJOR = "#FFFBFA", "#F8DAD7", "#EDA9A4"
 ATTRIBUTION = LinearSegmentedColormap.from_list("attribution", [(0.0, 0.35, 0.7, 0.0), (0.0, 0.35, 0.7, 0.8)])
 """From nothing to blue, so that the paper shows where there is no attribution."""
 
+_BLUE, _ORANGE = (0.0, 0.35, 0.7), (0.84, 0.37, 0.0)
 SIGNED = LinearSegmentedColormap.from_list(
-    "signed attribution", [(0.0, 0.35, 0.7, 0.85), (0.5, 0.5, 0.5, 0.0), (0.84, 0.37, 0.0, 0.85)]
+    "signed attribution", [(0, (*_BLUE, 0.85)), (0.499, (*_BLUE, 0)), (0.501, (*_ORANGE, 0)), (1, (*_ORANGE, 0.85))]
 )
 """From blue, against, by nothing to orange, for."""
 

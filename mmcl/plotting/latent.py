@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmcl.interpretation.counterfactual import Path
@@ -13,6 +12,8 @@ from mmcl.interpretation.plane import Plane, PrincipalPlane
 from mmcl.plotting.style import INK, QUIET, arm, new_figure, style
 
 CASE_COLOUR, PATH_COLOUR = "#D55E00", "#0072B2"
+FIRST, LAST = "#F0E442", "#1A1A1A"
+"""First and last step of a path."""
 
 
 def draw_latent(
@@ -72,30 +73,28 @@ def _disease(axes, scores: np.ndarray, values: np.ndarray) -> None:
 def draw_paths(paths: Sequence[Path], plane: PrincipalPlane, source: str) -> Figure:
     """Above, the paths through the `plane` of test subjects (grey); below, what a probe predicts along them.
 
-    A column a property. Thin lines are subjects, the thick one their mean, its markers the steps from first (light) to
-    last (dark).
+    A column a property. Thin lines are subjects, the thick one their mean.
     """
     with style():
         columns = len(paths)
         n = len(paths[0].true)
-        note = f"{n} simulated hearts, one property moved at a time. Thick: mean; markers: steps, light to dark."
+        note = f"{n} simulated hearts, one property moved at a time, from light to dark. Thick: mean over hearts."
         figure = new_figure(5.9, source, width=max(3.1 * columns, 4.6), note=note)
         panels = figure.subplots(2, columns, squeeze=False)
         for (above, below), path in zip(panels.T, paths, strict=True):
             above.scatter(*plane.points.T, s=4, color=QUIET, alpha=0.2, linewidth=0, rasterized=True)
-            _steps(above, *np.moveaxis(plane.project(path.features), 2, 0))
+            x, y = np.moveaxis(plane.project(path.features), 2, 0)
+            above.plot(x.T, y.T, color=PATH_COLOUR, linewidth=0.6, alpha=0.5)
+            for step, colour in ((0, FIRST), (-1, LAST)):
+                above.scatter(x[:, step], y[:, step], color=colour, s=14, zorder=3, edgecolor=INK, linewidth=0.4)
             above.set(xlabel=plane.axes[0], ylabel=plane.axes[1], xticks=[], yticks=[], title=path.moved.name)
             low, high = path.true.min(), path.true.max()
             below.plot([low, high], [low, high], color=QUIET, linewidth=0.8, linestyle=":", label="prediction = truth")
-            _steps(below, path.true, path.predicted)
+            below.plot(path.true.T, path.predicted.T, color=PATH_COLOUR, linewidth=0.6, alpha=0.4)
+            x, y = path.true.mean(axis=0), path.predicted.mean(axis=0)
+            below.plot(x, y, color=INK, linewidth=1.6, marker="o", markersize=4, gid="mean")
+            for step, colour in ((0, FIRST), (-1, LAST)):
+                below.scatter(x[step], y[step], color=colour, s=40, zorder=4, edgecolor=INK)
             below.set(xlabel=f"True ({path.moved.unit})", ylabel=f"Predicted ({path.moved.unit})")
         panels[1, 0].legend(loc="upper left", fontsize=7.5)
     return figure
-
-
-def _steps(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Paths (n, steps) and their mean."""
-    axes.plot(x.T, y.T, color=PATH_COLOUR, linewidth=0.5, alpha=0.35)
-    axes.plot(x.mean(axis=0), y.mean(axis=0), color=INK, linewidth=1.6, gid="mean")
-    look = {"cmap": "cividis_r", "s": 30, "zorder": 4, "edgecolor": INK}
-    axes.scatter(x.mean(axis=0), y.mean(axis=0), c=np.arange(x.shape[1]), **look)

@@ -53,7 +53,7 @@ def draw_neighbours(
     columns = 2 + len(queries[0].found)
     with style():
         note = " ".join(filter(None, (note, "ECG in standard deviations; CMR at end-diastole, bar: 50 mm.")))
-        figure = new_figure(2.75 * len(queries) + 0.6, source, width=9.6, note=note)
+        figure = new_figure(2.35 * len(queries) + 0.6, source, width=8.4, note=note)
         panels = figure.subplots(len(queries), columns, squeeze=False, width_ratios=[1.5, *[1] * (columns - 1)])
         for row, query in zip(panels, queries, strict=True):
             _leads(row[0], query, sampling_rate)
@@ -62,7 +62,7 @@ def draw_neighbours(
             for axes, sight, title, own in zip(row[1:], sights, titles, [True, *query.is_own], strict=True):
                 draw_frame(axes, sight.image, sight.labels, spacing)
                 axes.set_title(title, fontsize=9, color=OWN if own else INK)
-                axes.set_xlabel(sight.text, fontsize=8, loc="left", linespacing=1.25)
+                axes.set_xlabel(sight.text, fontsize=7.5, loc="left", linespacing=1.2)
     return figure
 
 
@@ -83,16 +83,17 @@ def neighbour_queries(pairs: Pairs, store: Store, chosen: Mapping[str, int], cou
     for name, position in chosen.items():
         near = pairs.nearest(position, count)
         own, *found = (_sight(store, pairs.rows[k]) for k in (position, *near))
-        title = f"{name}: own CMR ranks {ranks[position]:g} of {len(ranks):,}"
-        queries.append(Query(title, store.ecg[pairs.rows[position]], own, found, list(near == position)))
+        title = f"{name}:\nown CMR ranks {ranks[position]:g} of {len(ranks):,}"
+        queries.append(Query(title, store.ecg[pairs.rows[position]], own, found, (near == position).tolist()))
     return queries
 
 
 def _sight(store: Store, row: int) -> Sight:
     units = {phenotype.name: phenotype.unit for phenotype in PHENOTYPES}
-    values = store.subjects.iloc[row].reindex(PRINTED)
-    lines = [f"{name} {value:.3g} {units[name]}" for name, value in values.items() if np.isfinite(value)]
+    values = store.subjects.iloc[row][[name for name in PRINTED if name in store.subjects]]
+    told = [f"{value:.3g} {units[name]}" if np.isfinite(value) else "missing" for name, value in values.items()]
+    lines = [f"{name} {text}" for name, text in zip(values.index, told, strict=True)]
     labels = None if store.labels is None else store.labels[row, FRAME]
     if labels is not None and np.isin(labels, (2, SCAR)).any():
-        lines.append(f"scar {(labels == SCAR).sum() / np.isin(labels, (2, SCAR)).sum():.0%} of the slice")
+        lines.append(f"scar {(labels == SCAR).sum() / np.isin(labels, (2, SCAR)).sum():.0%} of slice")
     return Sight(store.cmr[row, FRAME], labels, "\n".join(lines).replace("WT_global", "wall"))
