@@ -36,7 +36,7 @@ def draw_layers(table: pd.DataFrame, targets: Sequence[str], source: str) -> Fig
             image = axes.imshow(values, cmap="viridis", vmin=low, vmax=high, aspect="auto")
             for (row, column), value in np.ndenumerate(values):
                 colour = "white" if value < (low + high) / 2 else "black"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=colour)
+                axes.text(column, row, f"{value:z.2f}", ha="center", va="center", fontsize=7.5, color=colour)
             axes.set_title(arm(name).label)
             axes.set(yticks=range(len(targets)), yticklabels=targets)
             axes.set_xticks(range(len(layers)), layers, fontsize=8)

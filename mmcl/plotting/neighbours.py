@@ -14,7 +14,7 @@ from mmcl.data.store import Store
 from mmcl.interpretation.pairing import Pairs
 from mmcl.interpretation.study import FRAME
 from mmcl.phenotypes import PHENOTYPES
-from mmcl.plotting.cine import SCAR, draw_frame
+from mmcl.plotting.cine import SCAR, contour_handles, draw_frame
 from mmcl.plotting.style import INK, new_figure, style
 
 PRINTED = ("LVEDV", "LVM", "LVEF", "WT_global")
@@ -63,6 +63,10 @@ def draw_neighbours(
                 draw_frame(axes, sight.image, sight.labels, spacing)
                 axes.set_title(title, fontsize=9, color=OWN if own else INK)
                 axes.set_xlabel(sight.text, fontsize=7.5, loc="left", linespacing=1.2)
+        masks = [sight.labels for query in queries for sight in (query.own, *query.found) if sight.labels is not None]
+        if masks:
+            handles = contour_handles(any((labels == SCAR).any() for labels in masks))
+            figure.legend(handles=handles, loc="outside upper right", ncols=4, handlelength=1.2)
     return figure
 
 
