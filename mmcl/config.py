@@ -386,6 +386,7 @@ class Profile:
     downstream: DownstreamConfig = DownstreamConfig()
     compute: ComputeConfig = ComputeConfig()
     localisation_subjects: int = 1000
+    counterfactual_subjects: int = 96
 
 
 @dataclass(frozen=True)

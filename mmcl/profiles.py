@@ -77,6 +77,7 @@ PROFILES = {
         ),
         compute=_COMPUTE,
         localisation_subjects=32,
+        counterfactual_subjects=8,
     ),
     "demo": Profile(
         name="demo",
@@ -126,6 +127,7 @@ PROFILES = {
         ),
         compute=_COMPUTE,
         localisation_subjects=300,
+        counterfactual_subjects=32,
     ),
     "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),
 }
