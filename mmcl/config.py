@@ -182,6 +182,8 @@ class MmclRecipe:
 
     The temperature is fixed, as published, or, with `learn_temperature`, starts at its value and is learnt: its
     logarithm is a parameter, which keeps it positive, and it falls no lower than 1/100 (Radford et al. 2021).
+    `cell_weight` times a loss on the cells of the CMR feature map (`mmcl.losses.cells`) is added; 0 leaves it out, at
+    no cost. Weights are kept after each of `keep_epochs` too, to see what training does to the maps.
     """
 
     epochs: int = 300
@@ -193,6 +195,8 @@ class MmclRecipe:
     temperature: float = 0.1
     learn_temperature: bool = False
     lambda_0: float = 0.5
+    cell_weight: float = 0.0
+    keep_epochs: tuple[int, ...] = ()
     hidden: int = 2048
     projection: int = 128
     ecg_augmentation: EcgAugmentation = EcgAugmentation(probability=0.95, phase_probability=1.0)

@@ -25,6 +25,7 @@ from mmcl.models.ecg_encoder import load_pretrained
 from mmcl.provenance import code_fingerprint, is_finished, read_json, write_json
 from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
+from mmcl.training.kept_epochs import KeepEpochs, kept_epochs
 from mmcl.training.objectives import OBJECTIVES, Pretraining
 from mmcl.training.trainer import BEST, LAST, METRICS, make_trainer
 
@@ -57,7 +58,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     if not is_finished(folder / "started.json", mark):
-        for stale in (FINISHED, LAST, BEST, WEIGHTS, METRICS):
+        for stale in (FINISHED, LAST, BEST, WEIGHTS, METRICS, *kept_epochs(folder).values()):
             (folder / stale).unlink(missing_ok=True)
         write_json(folder / "started.json", {"fingerprint": mark})
 
@@ -69,7 +70,8 @@ def pretrain(arm: str, setting: Setting) -> Path:
     recipe = module.recipe
     fields = OBJECTIVES[objective].fields
     train, validation = (StoredPairs(store, store.indices(split), fields) for split in ("train", "validation"))
-    trainer = make_trainer(folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min")
+    keep = KeepEpochs(folder, getattr(recipe, "keep_epochs", ()))
+    trainer = make_trainer(folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min", (keep,))
     last = folder / LAST
     trainer.fit(
         module,
@@ -88,10 +90,10 @@ def new_module(arm: str, profile: Profile, preset: Preset, seed: int) -> Pretrai
     return OBJECTIVES[look_up(ARMS, arm, "arm")[0]](profile, preset, seed)
 
 
-def load_module(folder: Path, arm: str, profile: Profile, preset: Preset) -> Pretraining:
-    """The trained module of an arm, in evaluation mode, on the CPU."""
+def load_module(folder: Path, arm: str, profile: Profile, preset: Preset, weights: str = WEIGHTS) -> Pretraining:
+    """The trained module of an arm, in evaluation mode, on the CPU; `weights` is a file in `folder`."""
     module = new_module(arm, profile, preset, seed=0)
-    module.model.load_state_dict(load_file(folder / WEIGHTS))
+    module.model.load_state_dict(load_file(folder / weights))
     return module.eval()
 
 

@@ -8,6 +8,7 @@ import torch
 
 from mmcl.config import Preset, Profile
 from mmcl.data.augmentation import augment_cmr, first_crop, resize
+from mmcl.losses.cells import cell_loss
 from mmcl.losses.clip import clip_loss, labels, logits
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.contrastive import ContrastiveModel
@@ -52,8 +53,12 @@ class Contrastive(Pretraining):
         else:
             ecg = first_crop(batch["ecg"], self.ecg.window)
             cmr = resize(batch["cmr"], self.image_size)
-        z_ecg, z_cmr = self.model(ecg, cmr)
+        features, project = self.model.encoder_imaging.feature_map(cmr), self.model.projection_head_imaging
+        z_ecg, z_cmr = self.model.project_ecg(ecg), project(features.mean(dim=(2, 3)))
         loss = clip_loss(z_cmr, z_ecg, self.temperature, recipe.lambda_0)
+        if recipe.cell_weight:
+            cells = project(features.flatten(2).transpose(1, 2))
+            loss = loss + recipe.cell_weight * cell_loss(cells, z_ecg, self.temperature, recipe.lambda_0)
         with torch.no_grad():
             nearest = logits(z_ecg, z_cmr, self.temperature).argmax(dim=1)
             top1 = (nearest == labels(len(ecg), nearest.device)).float().mean()
