@@ -88,9 +88,21 @@ def integrated_gradients(
     return Integrated(values.detach(), delta.detach() / change.square().mean().sqrt().clamp(min=1e-12))
 
 
-def grad_cam(
-    model: ContrastiveModel, cmr: torch.Tensor, ecg: torch.Tensor, layer: str = "layer4"
-) -> torch.Tensor:
+def gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
+    """Gradient of `output`, signed, of the shape of `inputs` (Simonyan et al. 2014)."""
+    from captum.attr import Saliency
+
+    return Saliency(output).attribute(inputs, additional_forward_args=target, abs=False).detach()
+
+
+def input_times_gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
+    """Gradient of `output` times the input, of the shape of `inputs` (Shrikumar et al. 2016)."""
+    from captum.attr import InputXGradient
+
+    return InputXGradient(output).attribute(inputs, additional_forward_args=target).detach()
+
+
+def grad_cam(model: ContrastiveModel, cmr: torch.Tensor, ecg: torch.Tensor, layer: str = "layer4") -> torch.Tensor:
     """Grad-CAM of the pair's similarity on the CMR encoder: (batch, rows, columns), cells of `layer`'s feature map.
 
     cmr: (batch, 3, side, side); ecg: (batch, projection). Channels weighed by their mean gradient (Selvaraju et al.

@@ -139,21 +139,25 @@ def ecg_table(maps: dict[str, tuple[EcgMaps, EcgMaps]], sample: Sample, setting:
         for name, values in own.over_time().items():
             add_over_time(output, name, values, other.over_time()[name])
         drops = [np.abs(one.leads) for one in (own, other)]
-        shares = [values / values.sum(axis=1, keepdims=True) for values in drops]
         for k, lead in enumerate(LEADS):
-            add(output, "occlusion", "share", lead, *(share[:, k] for share in shares), 1 / len(LEADS))
+            add(output, "occlusion", "share", lead, *_shares(drops, k, output), 1 / len(LEADS))
         if sample.truth is not None:
             pair = (lead_auroc(values, sample.truth.facing) for values in drops)
             add(output, "occlusion", "lead AUROC", "facing the scar", *pair, 0.5)
         drops = [np.abs(one.waves) for one in (own, other)]
-        shares = [values / np.nansum(values, axis=1, keepdims=True) for values in drops]
         for k, wave in enumerate(WAVES):
             time = (sample.waves == k + 1).mean(axis=1)
-            add(output, "occlusion", "share", wave, *(share[:, k] for share in shares), time)
+            add(output, "occlusion", "share", wave, *_shares(drops, k, output), time)
     rollout = attention_rollout(ecg_encoder(arm, setting), sample.ecg).cpu().numpy()
     rollout = stretch(rollout, sample.ecg.shape[2])
     add_over_time("any", "rollout", rollout, rollout[sample.partner])
     return pd.DataFrame(rows)
+
+
+def _shares(drops: list[np.ndarray], k: int, output: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Share of part `k` in all drops (n, parts), own and shuffled; somebody else's are no baseline of a mean."""
+    own, other = (values[:, k] / np.maximum(np.nansum(values, axis=1), 1e-30) for values in drops)
+    return own, other if output == SIMILARITY else None
 
 
 def convergence_table(maps: dict[str, tuple[EcgMaps, EcgMaps]], arm: str) -> pd.DataFrame:

@@ -92,9 +92,14 @@ def contrastive_model(arm: str, setting: Setting, weights: str = WEIGHTS) -> Con
     `weights` is a file in the arm's folder.
     """
     if arm == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setting.run.seed)
-            module = new_module("mmcl", setting.profile, setting.preset, setting.run.seed)
-    else:
-        module = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset, weights)
+        return untrained_model(setting, setting.run.seed)
+    module = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset, weights)
     return module.model.requires_grad_(False).to(setting.device).eval()
+
+
+def untrained_model(setting: Setting, seed: int) -> ContrastiveModel:
+    """A contrastive model with the random weights of `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = new_module("mmcl", setting.profile, setting.preset, seed).model
+    return model.requires_grad_(False).to(setting.device).eval()
