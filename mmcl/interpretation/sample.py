@@ -53,15 +53,15 @@ class Sample:
         return np.isin(self.labels, REGIONS[region])
 
 
-def draw_sample(setting: Setting, store: Store) -> Sample:
-    """`localisation_subjects` test subjects: those with a scar, up to one half, then the others, in the store's order.
+def draw_sample(setting: Setting, store: Store, share: float = 1.0) -> Sample:
+    """A `share` of `localisation_subjects` test subjects: the first with a scar, up to one half, then the first others.
 
     ValueError when the cohort has not both modalities, or fewer than two subjects, for nobody could then be shuffled.
     """
     if store.ecg is None or store.cmr is None:
         raise ValueError(f"{store.folder}: expected ECG and CMR of the same subjects")
     profile, device = setting.profile, setting.device
-    rows, n = store.indices("test", one_each=True), profile.localisation_subjects
+    rows, n = store.indices("test", one_each=True), max(2, round(share * profile.localisation_subjects))
     labels = None if store.labels is None else store.labels[rows, FRAME]
     if labels is not None:
         scarred = np.isin(labels, REGIONS["scar"]).any(axis=(1, 2))
