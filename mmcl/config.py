@@ -345,6 +345,7 @@ class Profile:
     cmr_simclr: CmrSimclrRecipe = CmrSimclrRecipe()
     downstream: DownstreamConfig = DownstreamConfig()
     localisation_subjects: int = 1000
+    counterfactual_subjects: int = 96
 
 
 @dataclass(frozen=True)

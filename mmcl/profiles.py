@@ -75,6 +75,7 @@ PROFILES = {
             bootstrap=100,
         ),
         localisation_subjects=32,
+        counterfactual_subjects=8,
     ),
     "demo": Profile(
         name="demo",
@@ -131,6 +132,7 @@ PROFILES = {
             bootstrap=1000,
         ),
         localisation_subjects=300,
+        counterfactual_subjects=32,
     ),
     "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),
 }

@@ -1,30 +1,128 @@
-"""How well a contrastive model pairs the ECGs and CMRs of subjects that it never saw."""
+"""How well a contrastive model pairs the ECGs and CMRs of subjects that it never saw, and which it takes for which."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+import torch
 
+from mmcl.data.augmentation import first_crop, resize
 from mmcl.data.store import Store
 from mmcl.evaluation.retrieval import chance_scores, retrieval_interval, retrieval_ranks, retrieval_scores
-from mmcl.interpretation.regions import project_rows
+from mmcl.interpretation.decodability import fit_on_store
+from mmcl.interpretation.hearts import read_hearts
+from mmcl.models.contrastive import ContrastiveModel
+from mmcl.phenotypes import TARGETS
 from mmcl.setting import Setting
-from mmcl.training.pretraining import load_module, pretrain
+from mmcl.training.features import stored_features
+from mmcl.training.pretraining import load_module, new_module, pretrain
+
+ORACLE, PREDICTED = "phenotypes, read twice", "phenotypes, predicted"
+"""References of retrieval, see `phenotype_retrieval`."""
+
+READING_ERROR = 1.0
+"""Errors of the oracle's reading of phenotypes, in those of a published image analysis."""
+
+
+def contrastive_model(arm: str, setting: Setting) -> ContrastiveModel:
+    """The contrastive model of `arm`, in evaluation mode; `random` has untrained encoders and heads."""
+    if arm != "random":
+        return load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(setting.run.seed)
+        return new_module("mmcl", setting.profile, setting.preset, setting.run.seed).model.eval()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Projections of n test subjects, (n, projection) each, their `rows` in the store, and the `ranks` (n,), from 1, of
+    each subject's own CMR among all by similarity to its ECG."""
+
+    rows: np.ndarray
+    ecg: np.ndarray
+    cmr: np.ndarray
+
+    @property
+    def ranks(self) -> np.ndarray:
+        return retrieval_ranks(self.ecg, self.cmr)
+
+    def nearest(self, position: int, count: int = 3) -> np.ndarray:
+        """Positions of the `count` CMRs most similar to the ECG at `position`, the most similar first."""
+        unit = self.cmr / np.maximum(np.linalg.norm(self.cmr, axis=1, keepdims=True), 1e-12)
+        return np.argsort(-(unit @ self.ecg[position]), kind="stable")[:count]
+
+
+@torch.no_grad()
+def pair(arm: str, setting: Setting, store: Store, batch: int = 256) -> Pairs:
+    """Projections of the ECG (first window) and CMR of every test subject by the contrastive model of `arm`."""
+    model, device = contrastive_model(arm, setting).to(setting.device), setting.device
+    rows = store.indices("test", one_each=True)
+    parts = []
+    for some in np.split(rows, range(batch, len(rows), batch)):
+        ecg = first_crop(torch.from_numpy(store.ecg[some]).to(device), setting.profile.ecg.window)
+        cmr = resize(torch.from_numpy(store.cmr[some]).to(device), setting.profile.cmr.image_size)
+        parts.append([projected.cpu().numpy() for projected in model(ecg, cmr)])
+    return Pairs(rows, *(np.concatenate(side) for side in zip(*parts, strict=True)))
 
 
 def retrieval_table(arms: list[str], setting: Setting, store: Store) -> pd.DataFrame:
-    """ECG -> CMR retrieval among all test subjects: arm, score, value, low, high (95 % bootstrap), chance, n."""
+    """ECG -> CMR retrieval among all test subjects: arm, score, value, low, high (95 % bootstrap), chance, n.
+
+    `random` among `arms` stands for untrained encoders and heads.
+    """
+    return _scored({arm: pair(arm, setting, store).ranks for arm in arms}, setting)
+
+
+def phenotype_retrieval(arm: str, setting: Setting, store: Store) -> pd.DataFrame:
+    """The same scores of retrieval by phenotypes instead of projections, as references.
+
+    CMRs are then known by the phenotypes that the method regresses, standardised, a missing one at its mean. The ECG
+    tells either what linear probes predict from the frozen features of `arm` (PREDICTED, any cohort with phenotypes),
+    or everything: phenotypes of the heart read a second time, with the errors of a published image analysis (ORACLE,
+    the simulated cohort alone). Similarity is the cosine, as of projections.
+    """
     rows = store.indices("test", one_each=True)
-    chance = chance_scores(len(rows))
+    targets = store.subjects.reindex(columns=TARGETS).dropna(axis=1, how="all")
+    known = targets.iloc[store.indices("train")]
+    mean, std = known.mean().to_numpy(), known.std(ddof=0).to_numpy()
+
+    def standardised(values: np.ndarray) -> np.ndarray:
+        return np.nan_to_num((values - mean) / std)
+
+    gallery = standardised(targets.to_numpy(dtype=np.float64)[rows])
+    features = stored_features(arm, setting)
+    told = {PREDICTED: fit_on_store(features, targets, store).predict(features[rows])}
+    if (read := _second_reading(setting, store.subjects["subject"].iloc[rows], list(targets))) is not None:
+        told[ORACLE] = read
+    return _scored({name: retrieval_ranks(standardised(values), gallery) for name, values in told.items()}, setting)
+
+
+def _second_reading(setting: Setting, subjects: pd.Series, names: list[str]) -> np.ndarray | None:
+    """Phenotypes `names` (n, k) of simulated `subjects`, with errors of reading; None for other cohorts."""
+    hearts = read_hearts(setting.run.raw, subjects)
+    if hearts is None:
+        return None
+    from mmcl.simulation.heart import build_hearts
+    from mmcl.simulation.phenotypes import measure
+    from mmcl.simulation.population import sample_people
+
+    seed = setting.run.seed
+    people = sample_people(seed, torch.from_numpy(hearts["number"].to_numpy()), setting.profile.cohort.odds)
+    # Another seed for the errors alone: those of the stored phenotypes, where they have any, are not drawn again.
+    read = measure(build_hearts(seed, people), seed + 1, READING_ERROR)
+    return np.stack([read[name] for name in names], axis=1)
+
+
+def _scored(ranks: dict[str, np.ndarray], setting: Setting) -> pd.DataFrame:
     table = []
-    for arm in arms:
-        model = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
-        projected = project_rows(model, store.ecg[rows], store.cmr[rows], setting)
-        ranks = retrieval_ranks(projected.ecg.numpy(), projected.cmr.numpy())
+    for arm, own in ranks.items():
+        chance = chance_scores(len(own))
         random = np.random.default_rng(setting.run.seed)
-        intervals = retrieval_interval(ranks, setting.profile.downstream.bootstrap, random)
-        for name, value in retrieval_scores(ranks).items():
+        intervals = retrieval_interval(own, setting.profile.downstream.bootstrap, random)
+        for name, value in retrieval_scores(own).items():
             low, high = intervals[name]
             cell = {"arm": arm, "score": name, "value": value, "low": low, "high": high}
-            table.append({**cell, "chance": chance[name], "n": len(rows)})
+            table.append({**cell, "chance": chance[name], "n": len(own)})
     return pd.DataFrame(table).set_index(["arm", "score"])

@@ -166,6 +166,9 @@ def draw_maps(
                 gid="map",
             )
             shown.set_interpolation("nearest")
+        if labels is not None:
+            handles = contour_handles(any((np.asarray(m) == SCAR).any() for m in labels))
+            figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=1.2)
         scale = ScalarMappable(shown.norm, shown.cmap)
         figure.colorbar(scale, ax=panels[1, :].tolist(), label=label, shrink=0.9, pad=0.02)
     return figure

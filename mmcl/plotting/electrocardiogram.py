@@ -30,6 +30,12 @@ PAPER, MINOR, MAJOR = "#FFFBFA", "#F8DAD7", "#EDA9A4"
 ATTRIBUTION = LinearSegmentedColormap.from_list("attribution", [(0.0, 0.35, 0.7, 0.0), (0.0, 0.35, 0.7, 0.8)])
 """From nothing to blue, so that the paper shows where there is no attribution."""
 
+_BLUE, _ORANGE = (0.0, 0.35, 0.7), (0.84, 0.37, 0.0)
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed attribution", [(0, (*_BLUE, 0.85)), (0.499, (*_BLUE, 0)), (0.501, (*_ORANGE, 0)), (1, (*_ORANGE, 0.85))]
+)
+"""From blue, against, by nothing to orange, for."""
+
 MARKED = "#0072B2"
 _VARIANTS = ("#0072B2", "#D55E00", "#009E73")
 
@@ -41,26 +47,33 @@ def draw_electrocardiogram(
     title: str = "",
     attribution: np.ndarray | None = None,
     attribution_label: str = "Attribution",
+    simultaneous: bool = False,
+    unit: str = "mV",
 ) -> Figure:
     """A page of true size: printed at 100 %, 25 mm are one second and 10 mm one millivolt.
 
-    signal: (12, time) mV, at least 10 s at `sampling_rate` Hz. attribution: (12, columns) >= 0, shaded behind the trace
-    over the same time, whatever its number of columns.
+    signal: (12, time) mV, at least 10 s at `sampling_rate` Hz; another `unit` is named on the page, SD for standardised
+    signals. attribution: (12, columns), shaded behind the trace over the same time, whatever its number of columns;
+    where some is negative, blue is below and orange above zero. `simultaneous` is for the shorter window that a model
+    sees: all leads then show its first 2.5 s, and the rhythm strip as much as there is.
     """
     width_mm, height_mm = page_size()
     millimetre = 1 / 25.4
     width, height = (width_mm + 4) * millimetre, (height_mm + 18) * millimetre + 0.25 * (attribution is not None)
     with style():
-        note = f"{SPEED:g} mm/s, {GAIN:g} mm/mV: a small square is 0.04 s x 0.1 mV. Rhythm strip: lead {RHYTHM}."
+        note = (
+            f"{SPEED:g} mm/s, {GAIN:g} mm/{unit}: a small square is 0.04 s x 0.1 {unit}. Rhythm strip: lead {RHYTHM}."
+        )
+        note += " All leads at the same time." if simultaneous else ""
         figure = new_figure(height, source, width=width, note=note)
         figure.set_layout_engine("none")
         left, bottom = 2 * millimetre / width, 11 * millimetre / height
         axes = figure.add_axes((left, bottom, width_mm * millimetre / width, height_mm * millimetre / height))
-        draw_page(axes, signal, sampling_rate, attribution)
+        draw_page(axes, signal, sampling_rate, attribution, simultaneous=simultaneous)
         if title:
             figure.text(left, 1 - 1.5 * millimetre / height, title, va="top", weight="bold", size=11)
         if attribution is not None:
-            scale = ScalarMappable(Normalize(0, float(np.nanmax(attribution))), ATTRIBUTION)
+            scale = _attribution_scale(attribution)
             bar = figure.add_axes((0.62, 1 - 0.3 / height, 0.36, 0.09 / height))
             figure.colorbar(scale, cax=bar, orientation="horizontal")
             bar.tick_params(labelsize=7.5, pad=1)
@@ -80,14 +93,16 @@ def draw_page(
     attribution: np.ndarray | None = None,
     label_size: float = 9,
     trace_width: float = 0.8,
+    simultaneous: bool = False,
 ) -> None:
     """Draw the page into `axes`, whose data coordinates become millimetres of paper, undistorted at any size."""
     signal = np.asarray(signal, dtype=np.float64)
     if signal.ndim != 2 or signal.shape[0] != len(LEADS):
         raise ValueError(f"signal has shape {signal.shape}; expected (12, time)")
-    if signal.shape[1] < 10 * sampling_rate:
+    if not simultaneous and signal.shape[1] < 10 * sampling_rate:
         raise ValueError(f"signal lasts {signal.shape[1] / sampling_rate:.2f} s; the page needs 10 s")
     signal = signal[:, : round(10 * sampling_rate)]
+    duration = signal.shape[1] / sampling_rate
     _paper(axes)
     for row, leads in enumerate((*LAYOUT, (RHYTHM,))):
         baseline = MARGIN + (3 - row) * ROW
@@ -95,9 +110,11 @@ def draw_page(
         seconds = COLUMN_SECONDS if len(leads) > 1 else 10.0
         for column, lead in enumerate(leads):
             values = signal[LEADS.index(lead)]
-            start, stop = (round((column + k) * seconds * sampling_rate) for k in (0, 1))
+            first = 0.0 if simultaneous else column * seconds
+            shown = min(seconds, duration - first)
+            start, stop = (round(moment * sampling_rate) for moment in (first, first + shown))
             left = LEFT + SPEED * column * seconds
-            time = LEFT + SPEED * np.arange(start, stop) / sampling_rate
+            time = left + SPEED * np.arange(stop - start) / sampling_rate
             height = baseline + GAIN * (values[start:stop] - np.nanmedian(values))
             axes.plot(time, height, color=INK, linewidth=trace_width, solid_joinstyle="round", gid=f"lead {lead}")
             if column:
@@ -113,8 +130,9 @@ def draw_page(
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
             )
             if attribution is not None:
-                extent = (left, left + SPEED * seconds, baseline - 0.4 * ROW, baseline + 0.4 * ROW)
-                _shade(axes, np.asarray(attribution), LEADS.index(lead), column * seconds, seconds, extent)
+                extent = (left, left + SPEED * shown, baseline - 0.4 * ROW, baseline + 0.4 * ROW)
+                part = np.array([first, first + shown]) / duration
+                _shade(axes, np.asarray(attribution), LEADS.index(lead), part, extent)
 
 
 def draw_preprocessing(
@@ -218,20 +236,20 @@ def _calibration(axes: Axes, baseline: float, trace_width: float) -> None:
     axes.plot(x, y, color=INK, linewidth=trace_width, gid="calibration")
 
 
-def _shade(
-    axes: Axes, attribution: np.ndarray, row: int, start: float, seconds: float, extent: tuple[float, ...]
-) -> None:
-    """Colour behind the trace from `start` s on; columns of `attribution` (12, columns) share the 10 s evenly."""
+def _attribution_scale(attribution: np.ndarray) -> ScalarMappable:
+    """From 0 to the largest value, or about 0 where some is negative; an attribution of nothing but 0 stays clear."""
+    low, high = float(np.nanmin(attribution)), float(np.nanmax(attribution))
+    if low >= 0:
+        return ScalarMappable(Normalize(0, high or 1.0), ATTRIBUTION)
+    limit = max(-low, high)
+    return ScalarMappable(Normalize(-limit, limit), SIGNED)
+
+
+def _shade(axes: Axes, attribution: np.ndarray, row: int, part: np.ndarray, extent: tuple[float, ...]) -> None:
+    """Colour behind the trace in the `part` of the signal, two shares of its length that the columns divide evenly."""
     columns = attribution.shape[1]
-    edge = np.linspace(start, start + seconds, 2000, endpoint=False) * columns / 10.0
+    edge = np.linspace(*part, 2000, endpoint=False) * columns
     values = attribution[row, np.clip(edge.astype(int), 0, columns - 1)]
-    axes.imshow(
-        values[None],
-        extent=extent,
-        aspect="equal",
-        cmap=ATTRIBUTION,
-        vmin=0,
-        vmax=float(np.nanmax(attribution)),
-        zorder=0.8,
-        interpolation="nearest",
-    )
+    scale = _attribution_scale(attribution)
+    look = {"extent": extent, "aspect": "equal", "zorder": 0.8, "interpolation": "nearest"}
+    axes.imshow(values[None], cmap=scale.cmap, norm=scale.norm, **look)

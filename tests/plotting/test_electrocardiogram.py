@@ -74,6 +74,34 @@ def test_attribution_shades_the_same_time_and_names_its_scale():
     assert figure.axes[1].get_title("left") == "Share of gradient"
 
 
+def test_attribution_of_either_sign_has_a_scale_about_zero():
+    attribution = np.zeros((12, 20))
+    attribution[0, 0], attribution[1, 0] = 1.0, -3.0
+    figure = draw_electrocardiogram(SIGNAL, "simulated", attribution=attribution)
+    image = figure.axes[0].get_images()[0]
+    assert image.get_clim() == (-3, 3)
+    clear, against, supporting = (image.cmap(image.norm(value)) for value in (0.0, -3.0, 1.0))
+    assert clear[3] < 0.01 and against[2] > against[0] and supporting[0] > supporting[2]
+
+
+def test_a_short_window_shows_all_leads_at_the_same_time():
+    attribution = np.zeros((12, 6))
+    attribution[LEADS.index("V2"), 3] = 1.0  # 1.2 to 1.6 s of 2.4 s
+    figure = draw_electrocardiogram(
+        SIGNAL[:, :1200], "simulated", attribution=attribution, simultaneous=True, unit="SD"
+    )
+    (trace,) = lines(figure.axes[0], "lead V2")
+    left = LEFT + 25 * 5.0
+    assert trace.get_xdata()[0] == pytest.approx(left) and trace.get_xdata().size == 1200
+    assert np.ptp(trace.get_ydata()) == pytest.approx(10 * np.ptp(SIGNAL[LEADS.index("V2"), :1200]))
+    (image,) = (image for image in figure.axes[0].get_images() if image.get_array().max() > 0)
+    places = np.flatnonzero(image.get_array()[0]) / image.get_array().shape[1]
+    start, stop = image.get_extent()[:2]
+    found = start + (stop - start) * places
+    assert (found.min(), found.max()) == pytest.approx((left + 25 * 1.2, left + 25 * 1.6), abs=0.2)
+    assert "10 mm/SD" in figure.texts[0].get_text() and "All leads at the same time" in figure.texts[0].get_text()
+
+
 def test_preprocessing_shows_units_of_both_sides():
     figure = draw_preprocessing(SIGNAL, SIGNAL[:, ::4], "simulated", preprocessed_rate=125, leads=("II", "V5"))
     assert [axes.get_ylabel() for axes in figure.axes] == ["II (mV)", "II (SD)", "V5 (mV)", "V5 (SD)"]

@@ -7,7 +7,6 @@ from matplotlib.colors import to_hex
 from sklearn.metrics import roc_curve
 
 from mmcl.evaluation.predictions import Predictions
-from mmcl.plotting.latent import draw_latent, principal_components
 from mmcl.plotting.predictions import draw_roc, draw_scatter
 from mmcl.plotting.results import draw_adjusted, draw_label_efficiency, draw_results
 from mmcl.plotting.style import ARMS
@@ -142,19 +141,3 @@ def test_training_curves_and_chance():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Epoch", "Loss")
     with pytest.raises(ValueError, match="hold none of loss"):
         draw_training({"mmcl": history[["epoch"]]}, "simulated")
-
-
-def test_latent_axes_name_their_variance_and_leave_missing_out():
-    generator = np.random.default_rng(0)
-    embedding = generator.normal(size=(100, 6)) * [5, 3, 1, 1, 1, 1]
-    scores, share = principal_components(embedding)
-    np.testing.assert_allclose(scores.var(axis=0) / embedding.var(axis=0).sum(), share)
-    values = embedding[:, 0].copy()
-    values[:10] = np.nan
-    disease = (generator.random(100) < 0.3).astype(float)
-    figure = draw_latent({"mdm": embedding}, {"LVM": values}, {"CAD": disease}, {"LVM": "g"}, "simulated")
-    phenotype, cases = figure.axes[:2]
-    assert phenotype.collections[0].get_offsets().shape == (90, 2)
-    assert phenotype.get_xlabel() == f"PC1 ({share[0]:.0%})" and phenotype.get_ylabel().startswith("MDM\nPC2")
-    assert cases.get_legend().get_texts()[1].get_text() == f"cases ({int(disease.sum())})"
-    assert figure.axes[2].get_ylabel() == "g" and "n = 100." in figure.texts[0].get_text()
