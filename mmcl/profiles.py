@@ -52,6 +52,7 @@ PROFILES = {
         cmr_encoder=CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(8, 16, 32, 64)),
         mdm=MdmRecipe(epochs=3, warmup=1, batch=16, learning_rate=1e-3, augmentation=_GENTLE_ECG),
         mmcl=MmclRecipe(
+            keep_epochs=(1,),
             epochs=3,
             warmup=1,
             batch=16,
@@ -87,6 +88,7 @@ PROFILES = {
         cmr_encoder=_SMALL_CMR_ENCODER,
         mdm=MdmRecipe(epochs=70, warmup=7, batch=64, learning_rate=1e-3, augmentation=_GENTLE_ECG),
         mmcl=MmclRecipe(
+            keep_epochs=(1, 5, 10),
             epochs=20,
             warmup=2,
             batch=64,
@@ -131,7 +133,7 @@ PROFILES = {
             ),
             bootstrap=1000,
         ),
-        localisation_subjects=300,
+        localisation_subjects=160,
         counterfactual_subjects=32,
     ),
     "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),

@@ -13,9 +13,10 @@ from mmcl.config import LEADS
 from mmcl.interpretation.attribution import Output, integrated_gradients, probe_score, similarity
 from mmcl.interpretation.localisation import ecg_segments, project
 from mmcl.interpretation.measures import activation_rate, lead_auroc, summarise, time_correlation, wave_shares
+from mmcl.interpretation.models import contrastive_model
 from mmcl.interpretation.occlusion import occlude_leads, occlude_waves
 from mmcl.interpretation.rollout import attention_rollout
-from mmcl.interpretation.sample import Sample, contrastive_model
+from mmcl.interpretation.sample import Sample
 from mmcl.interpretation.waves import VENTRICULAR, WAVES
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting

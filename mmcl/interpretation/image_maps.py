@@ -12,7 +12,12 @@ import torch.nn.functional as F
 from mmcl.interpretation.attribution import grad_cam
 from mmcl.interpretation.localisation import project
 from mmcl.interpretation.measures import (
-    pixel_auroc, pointing_game, positive_share, summarise, territories, territory_hit,
+    pixel_auroc,
+    pointing_game,
+    positive_share,
+    summarise,
+    territories,
+    territory_hit,
 )  # fmt: skip
 from mmcl.interpretation.occlusion import occluded_projections
 from mmcl.interpretation.sample import REGIONS, Sample

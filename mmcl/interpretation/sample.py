@@ -1,4 +1,4 @@
-"""The test subjects whose maps are looked at, with all that is known of them, and the models that make the maps."""
+"""The test subjects whose maps are looked at, with all that is known of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from mmcl.data.augmentation import first_crop, resize
 from mmcl.data.store import Store
 from mmcl.interpretation.truth import Truth, read_truth
 from mmcl.interpretation.waves import Fiducials, delineate, label_waves
-from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
-from mmcl.training.pretraining import WEIGHTS, load_module, new_module, pretrain
 
 REGIONS = {"heart": (1, 2, 3, 4), "myocardium": (2, 4), "scar": (4,)}
 """Region -> segmentation labels; scar is part of the myocardium."""
@@ -84,22 +82,3 @@ def draw_sample(setting: Setting, store: Store, share: float = 1.0) -> Sample:
     cmr = resize(torch.from_numpy(np.array(store.cmr[rows])).to(device), profile.cmr.image_size)
     window = waves[:, : profile.ecg.window]
     return Sample(rows, ecg, cmr, store.cmr[rows, FRAME], labels, partner, truth, fiducials, window, onsets)
-
-
-def contrastive_model(arm: str, setting: Setting, weights: str = WEIGHTS) -> ContrastiveModel:
-    """The contrastive model of `arm`, whose weights are fixed, on the run's device; `random`: as yet untrained.
-
-    `weights` is a file in the arm's folder.
-    """
-    if arm == "random":
-        return untrained_model(setting, setting.run.seed)
-    module = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset, weights)
-    return module.model.requires_grad_(False).to(setting.device).eval()
-
-
-def untrained_model(setting: Setting, seed: int) -> ContrastiveModel:
-    """A contrastive model with the random weights of `seed`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = new_module("mmcl", setting.profile, setting.preset, seed).model
-    return model.requires_grad_(False).to(setting.device).eval()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
 from mmcl.interpretation.image_maps import Maps, image_maps, image_table
-from mmcl.interpretation.measures import positive_share
-from mmcl.interpretation.sample import Sample, contrastive_model
+from mmcl.interpretation.models import contrastive_model
+from mmcl.interpretation.sample import Sample
 from mmcl.setting import Setting
 from mmcl.training.comparison import COMPARED
 from mmcl.training.kept_epochs import kept_epochs
@@ -61,18 +60,3 @@ def left_out(sample: Sample) -> list[str]:
         told.append("Territories, facing leads and activation are not measured: the cohort does not know them.")
         told.append("Waves are those that the delineator found.")
     return told
-
-
-def cases(maps: np.ndarray, sample: Sample) -> np.ndarray:
-    """Positions of the worst, the median and the best subject by the share of a map (n, rows, columns) in the heart.
-
-    Without a segmentation by the map's mean.
-    """
-    if sample.labels is None:
-        quality = maps.mean(axis=(1, 2))
-    else:
-        quality = np.nan_to_num(positive_share(maps, sample.mask("heart")))
-    order = np.argsort(quality, kind="stable")
-    return order[[0, len(order) // 2, -1]]
-
-

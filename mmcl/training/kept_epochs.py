@@ -1,4 +1,4 @@
-"""Weights of chosen epochs of a training, kept beside the finished ones to see what training does to a representation."""
+"""Weights of chosen epochs of a training, kept to see what training does to a representation."""
 
 from __future__ import annotations
 
