@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
 from mmcl.interpretation.image_maps import Maps, image_maps, image_table
+from mmcl.interpretation.localisation import pairwise, project
 from mmcl.interpretation.models import contrastive_model
 from mmcl.interpretation.sample import Sample
 from mmcl.setting import Setting
@@ -60,3 +62,10 @@ def left_out(sample: Sample) -> list[str]:
         told.append("Territories, facing leads and activation are not measured: the cohort does not know them.")
         told.append("Waves are those that the delineator found.")
     return told
+
+
+def beat_map(arm: str, sample: Sample, position: int, setting: Setting) -> np.ndarray:
+    """Pairwise map of one subject, (times, rows, columns): cosine of each ECG time with each cell of the CMR."""
+    model, one = contrastive_model(arm, setting), slice(position, position + 1)
+    projected = project(model, sample.ecg[one], sample.cmr[one], setting.preset.norm_local_tokens)
+    return pairwise(projected)[0].cpu().numpy()
