@@ -23,13 +23,12 @@ from mmcl.environment import report
 from mmcl.interpretation.counterfactual import follow, path_table, simulate_paths
 from mmcl.interpretation.decodability import decodability
 from mmcl.interpretation.examples import RULE, chosen_examples
-from mmcl.interpretation.measures import positive_share
 from mmcl.interpretation.pairing import pair, phenotype_retrieval, retrieval_table
 from mmcl.interpretation.plane import principal_plane, umap_plane
 from mmcl.interpretation.sample import draw_sample
 from mmcl.interpretation.sanity import sanity_table
 from mmcl.interpretation.segments import predict_segments
-from mmcl.interpretation.study import beat_map, left_out, study_ecg, study_images
+from mmcl.interpretation.study import beat_map, heart_share, left_out, study_ecg, study_images
 from mmcl.interpretation.verdict import findings, sanity_verdicts
 from mmcl.interpretation.waves import WAVES
 from mmcl.phenotypes import GROUPS
@@ -102,7 +101,6 @@ pairs = pair(METHOD, setting, store)
 shown = chosen_examples(pairs.ranks, larger_is_better=False)
 if shareable:
     note = f"By the rank of the own CMR: {RULE}."
-    rate = setting.profile.ecg.sampling_rate
     figure = draw_neighbours(neighbour_queries(pairs, store, shown), setting.footer, rate, note)
     show(figure, figures / "retrieval_neighbours", {"ranks": pairs.ranks[list(shown.values())]})
 
@@ -159,71 +157,56 @@ moved.round(2)
 # %% [markdown]
 # # Maps
 # ## ECG to CMR
-# `localisation`: the published cosine of a CMR's cells with the ECG. `occlusion`: the drop of the pair's similarity when a
-# square of the image is greyed. `less others`: what the subject's own ECG adds to the mean of everybody else's. Grad-CAM
-# on the last layer and on the second. The sample takes subjects with a scar first, up to one half of it.
+# `localisation`: the published cosine of a CMR's cells with the ECG. `occlusion`: the drop of the pair's similarity
+# when a square of the image is greyed. `less others`: what the subject's own ECG adds to the mean of everybody else's.
+# Grad-CAM on the last layer and on the second. The sample takes subjects with a scar first, up to one half of it.
 
 # %%
 sample = draw_sample(setting, store)
 image_maps, regions = study_images(sample, setting)
 print(*left_out(sample), sep="\n")
 final = regions[regions["epochs"] == 0]
-final[final["arm"] == METHOD].set_index(["map", "measure", "region"]).round(3)
-
-# %%
-for measure, label, baseline in (
-    ("positive share", "Share of the positive map", "the region's share of the area"),
-    ("pixel AUROC", "AUROC of pixels", "0.5, no information"),
-    ("pointing game", "Share of largest values inside", "the region's share of the area"),
-    ("territory of the scar", "Share of scars", "chance, one over the territories"),
-):
-    chosen = final[final["measure"] == measure]
-    if len(chosen):
-        titles = list(chosen["region"].unique())
-        figure = draw_measures(chosen, "region", "map", titles, label, setting.footer, baseline)
-        show(figure, figures / f"maps_{measure.replace(' ', '_')}", chosen.round(4))
+for measure in final["measure"].unique():
+    figure = draw_measures(final, measure, setting.footer)
+    show(figure, figures / f"maps_{measure.replace(' ', '_')}", final[final["measure"] == measure].round(4))
 
 # %% [markdown]
-# Training moves the maps like this (share of the positive map in the heart by epoch; 0 stands for the final weights).
+# What training does to the share of the positive map in the heart, by epoch (0: the final weights), and to its gain
+# over shuffled pairs.
 
 # %%
-heart = (regions["region"] == "heart") & (regions["measure"] == "positive share")
-regions[heart].pivot(index=["arm", "epochs"], columns="map", values=["value", "gain"]).round(3)
+heart = regions[regions["region"].eq("heart") & regions["measure"].eq("positive share")]
+heart.pivot(index=["arm", "epochs"], columns="map", values=["value", "gain"]).round(3)
 
 # %% [markdown]
-# Examples by a rule: the published map's share in the heart, median, lower quartile and worst.
+# Examples, chosen by the published map's share in the heart.
 
 # %%
-shares = (
-    positive_share(image_maps[METHOD]["localisation"].own, sample.mask("heart")) if sample.labels is not None else None
-)
-shown = chosen_examples(image_maps[METHOD]["localisation"].own.mean(axis=(1, 2)) if shares is None else shares)
+shown = chosen_examples(heart_share(image_maps[METHOD]["localisation"].own, sample))
 places = list(shown.values())
+outlines = None if sample.labels is None else list(sample.labels[places])
 if shareable:
-    labels = None if sample.labels is None else list(sample.labels[places])
     for name, label in (("localisation", "Cosine with the ECG"), ("occlusion, less others", "Drop of the cosine")):
-        overlays = list(image_maps[METHOD][name].own[places])
+        overlays = image_maps[METHOD][name].own[places]
         note = f"{name.capitalize()}; {RULE}, by the share of the published map in the heart."
-        figure = draw_maps(list(sample.images[places]), overlays, list(shown), label, setting.footer, labels, note=note)
-        show(figure, figures / f"{name.split(',')[0]}_cmr", {"maps": np.array(overlays, dtype=float).round(4)})
+        figure = draw_maps(sample.images[places], overlays, list(shown), label, setting.footer, outlines, note=note)
+        show(figure, figures / f"{name.split(',')[0]}_cmr", {"maps": overlays.astype(float).round(4)})
 
 # %% [markdown]
 # ## Over the beat
 # Cosine of every ECG time (mean over leads) with every cell of the CMR, for the median subject: stills and animation.
 
 # %%
-median = shown["median"]
-beat = beat_map(METHOD, sample, median, setting)
+beat = beat_map(METHOD, sample, places[0], setting)
 seconds = setting.profile.ecg.window / rate
 if shareable:
-    outline = None if sample.labels is None else sample.labels[median]
     stills = np.linspace(0, len(beat) - 1, 6).round().astype(int)
     titles = [f"{seconds * k / len(beat):.1f} s" for k in stills]
-    contours = None if outline is None else [outline] * len(stills)
-    image = sample.images[median]
-    figure = draw_maps([image] * 6, list(beat[stills]), titles, "Cosine with the ECG", setting.footer, contours)
+    image, outline = sample.images[places[0]], outlines and outlines[0]
+    contours = outlines and [outline] * len(stills)
+    figure = draw_maps([image] * 6, beat[stills], titles, "Cosine with the ECG", setting.footer, contours)
     show(figure, figures / "localisation_beat", {"cosine": beat.astype(float).round(4)})
-    trace = sample.ecg[median, LEADS.index("II")].cpu().numpy()
+    trace = sample.ecg[places[0], LEADS.index("II")].cpu().numpy()
     show_animation(
         draw_beat(image, beat, trace, seconds, setting.footer, outline), figures / "localisation_beat", seconds
     )
@@ -232,7 +215,7 @@ if shareable:
 # ## What of the ECG an output rests on
 # Integrated gradients from the isoelectric line, occlusion of leads and waves, attention rollout and the published
 # localisation, for the pair's similarity, a risk head (CAD) and a phenotype head (LVM). A head has no pair to shuffle:
-# its baseline is somebody else's map. The integrated gradients must add up to the change of the output they explain.
+# its baseline is somebody else's map. Integrated gradients must add up to the change of the output that they explain.
 
 # %%
 half = draw_sample(setting, store, 1 / 2)
@@ -240,47 +223,25 @@ ecg_maps, leads, converged = study_ecg(half, setting)
 converged.round(4)
 
 # %%
-gradients = leads[(leads["map"] == "integrated gradients") & leads["region"].isin(WAVES)]
-outputs = list(gradients["output"].unique())
-figure = draw_measures(
-    gradients, "output", "region", outputs, "Share of the importance", setting.footer, "the wave's share of the time"
-)
-show(figure, figures / "attribution_waves", gradients.round(4))
-occluded = leads[(leads["map"] == "occlusion") & leads["region"].isin(LEADS)]
-figure = draw_measures(occluded, "output", "region", outputs, "Share of the drop", setting.footer, "one lead in twelve")
-show(figure, figures / "occlusion_leads", occluded.round(4))
+parts = {"attribution_waves": ("integrated gradients", WAVES), "occlusion_waves": ("occlusion", WAVES)}
+parts |= {"occlusion_leads": ("occlusion", LEADS)}
+for name, (method, where) in parts.items():
+    chosen = leads[leads["map"].eq(method) & leads["region"].isin(where)]
+    show(draw_measures(chosen, "share", setting.footer, "output", "region"), figures / name, chosen.round(4))
+for measure in [name for name in leads["measure"].unique() if name != "share"]:
+    figure = draw_measures(leads, measure, setting.footer, "output")
+    show(figure, figures / f"attribution_{measure.replace(' ', '_')}", leads[leads["measure"] == measure].round(4))
 
 # %%
-for measure, label, baseline in (
-    ("time correlation", "Spearman correlation", "no correlation"),
-    ("lead AUROC", "AUROC of leads", "0.5, no information"),
-):
-    chosen = leads[leads["measure"] == measure]
-    if len(chosen):
-        chosen = chosen.assign(row=chosen["map"] + ", " + chosen["output"])
-        figure = draw_measures(
-            chosen, "region", "row", list(chosen["region"].unique()), label, setting.footer, baseline
-        )
-        show(figure, figures / f"attribution_{measure.replace(' ', '_')}", chosen.round(4))
-
-# %%
-own = {output: maps[0] for output, maps in ecg_maps[METHOD].items()}
-mean_map = own["similarity"].localisation.mean(axis=0)
-show(draw_segments(mean_map, setting.profile.ecg, f"{setting.footer}, n = {len(half):,}"),
-     figures / "localisation_ecg", {"cosine": mean_map.astype(float).round(4)})  # fmt: skip
-if shareable:
-    for output, maps in own.items():
-        position = chosen_examples(np.abs(maps.gradients).sum(axis=(1, 2)))["median"]
-        title = f"Integrated gradients of {output}, {METHOD}; subject of median size"
-        figure = draw_electrocardiogram(
-            half.ecg[position].cpu().numpy(), setting.footer, rate, title, maps.gradients[position],
-            f"Change of {output}", simultaneous=True, unit="SD",
-        )  # fmt: skip
-        show(
-            figure,
-            figures / f"attribution_ecg_{output}",
-            {"gradients": maps.gradients[position].astype(float).round(5)},
-        )
+mean_map = ecg_maps[METHOD]["similarity"][0].localisation.mean(axis=0)
+figure = draw_segments(mean_map, setting.profile.ecg, f"{setting.footer}, n = {len(half):,}")
+show(figure, figures / "localisation_ecg", {"cosine": mean_map.astype(float).round(4)})
+for output, (maps, _) in ecg_maps[METHOD].items() if shareable else ():
+    k = chosen_examples(np.abs(maps.gradients).sum(axis=(1, 2)))["median"]
+    title = f"Integrated gradients of {output}, {METHOD}; subject of median size"
+    page = {"attribution": maps.gradients[k], "attribution_label": f"Share of {output}", "unit": "SD"}
+    figure = draw_electrocardiogram(half.ecg[k].cpu().numpy(), setting.footer, rate, title, simultaneous=True, **page)
+    show(figure, figures / f"attribution_ecg_{output}", {"gradients": maps.gradients[k].astype(float).round(5)})
 
 # %% [markdown]
 # ## Are these maps of what was learnt?
@@ -291,7 +252,6 @@ if shareable:
 few = draw_sample(setting, store, 1 / 8)
 sanity = sanity_table(METHOD, few, setting, store, other_arm="mmcl")
 show(draw_cascade(sanity, setting.footer), figures / "sanity_cascade", sanity.round(4))
-checks = sanity_verdicts(sanity)
 sanity[sanity["check"] != "random weights"].set_index(["check", "map", "measure"]).round(3)
 
 # %% [markdown]
@@ -300,10 +260,9 @@ sanity[sanity["check"] != "random weights"].set_index(["check", "map", "measure"
 # correction for the number of comparisons.
 
 # %%
-measured = final[final["arm"].eq(METHOD) & final["region"].ne("scar") & final["measure"].ne("pointing game")]
-rested = leads[leads["arm"].eq(METHOD) & leads["measure"].ne("share")]
-verdicts = [*findings(measured), *findings(rested), *checks["verdict"]]
-print(*verdicts, sep="\n")
+verdicts = findings(pd.concat([final, leads]).query("arm == @METHOD and measure != 'share'"))
+checks = list(sanity_verdicts(sanity)["verdict"])
+print(*verdicts, *checks, sep="\n")
 
 # %%
 results = {
@@ -311,11 +270,11 @@ results = {
     "arm": METHOD,
     "n": {"image maps": len(sample), "ECG maps": len(half), "sanity": len(few)},
     "left_out": left_out(sample),
-    "regions": regions.to_dict("records"),
-    "ecg": leads.to_dict("records"),
+    "maps": regions.to_dict("records"),
+    "attribution": leads.to_dict("records"),
     "convergence": converged.to_dict("records"),
     "sanity": sanity.to_dict("records"),
-    "verdicts": verdicts,
+    "verdicts": [*verdicts, *checks],
     "retrieval": retrieval.reset_index().to_dict("records"),
     "decodability": layers.reset_index().to_dict("records"),
     "segments_r2": {name: m.r2 for name, m in measures.items()} | ({} if scars is None else {"Scar depth": scars.r2}),

@@ -8,6 +8,7 @@ import pandas as pd
 from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
 from mmcl.interpretation.image_maps import Maps, image_maps, image_table
 from mmcl.interpretation.localisation import pairwise, project
+from mmcl.interpretation.measures import positive_share
 from mmcl.interpretation.models import contrastive_model
 from mmcl.interpretation.sample import Sample
 from mmcl.setting import Setting
@@ -69,3 +70,11 @@ def beat_map(arm: str, sample: Sample, position: int, setting: Setting) -> np.nd
     model, one = contrastive_model(arm, setting), slice(position, position + 1)
     projected = project(model, sample.ecg[one], sample.cmr[one], setting.preset.norm_local_tokens)
     return pairwise(projected)[0].cpu().numpy()
+
+
+def heart_share(maps: np.ndarray, sample: Sample) -> np.ndarray:
+    """Share (n,) of each map's positive part in the heart, by which examples are chosen; without a segmentation its
+    mean."""
+    if sample.labels is None:
+        return maps.mean(axis=(1, 2))
+    return positive_share(maps, sample.mask("heart"))

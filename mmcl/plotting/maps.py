@@ -15,32 +15,47 @@ from mmcl.plotting.style import INK, QUIET, arm, new_figure, style
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Of maps, in their order (Okabe and Ito)."""
 
-_NOTE = "Bars: 95 % bootstrap interval over subjects. Open: shuffled pairs, or somebody else's map. Line: {baseline}."
+MEASURES = {
+    "positive share": ("Share of the positive map", "the region's share of the area"),
+    "pointing game": ("Share of largest values inside", "the region's share of the area"),
+    "pixel AUROC": ("AUROC of pixels", "no information"),
+    "territory of the scar": ("Share of scars", "one over the territories in the slice"),
+    "share": ("Share of the importance", "share of the time, or one lead in twelve"),
+    "time correlation": ("Spearman correlation over time", "no correlation"),
+    "lead AUROC": ("AUROC of leads", "no information"),
+}
+"""Measure -> how its axis is labelled, and what its baseline is."""
 
 
-def draw_measures(
-    table: pd.DataFrame, panel: str, rows: str, titles: Sequence[str], label: str, source: str, baseline: str
-) -> Figure:
-    """Dot plot of rows of `image_table` or `ecg_table`: a panel for each of `titles`, the values of the column `panel`.
+def draw_measures(table: pd.DataFrame, measure: str, source: str, panel: str = "region", rows: str = "map") -> Figure:
+    """Dot plot of one `measure` in a result of `image_table` or `ecg_table`.
 
-    The values of the column `rows` go down, arms side by side in their colours, each above its shuffled pairs (open);
-    the black tick is the `baseline`, as the note calls it. `label` names the measured quantity. ValueError where a row
-    and an arm have more than one value in a panel.
+    A panel for each value of the column `panel`, the values of the column `rows` down, arms side by side in their
+    colours, each with its shuffled pairs (open) and its baseline (black tick). ValueError where a row and an arm have
+    more than one value in a panel.
     """
-    names, arms = list(table[rows].unique()), list(table["arm"].unique())
+    table = table[table["measure"] == measure]
     if table.duplicated([panel, rows, "arm"]).any():
-        raise ValueError(f"table with several values of one arm: expected one for each {panel} and {rows}")
+        raise ValueError(f"several values of {measure} in one place: expected one for each {panel}, {rows} and arm")
+    (titles, names, arms), (label, baseline) = (
+        (list(table[k].unique()) for k in (panel, rows, "arm")),
+        MEASURES[measure],
+    )
     with style():
+        note = (
+            "Bars: 95 % bootstrap interval over subjects. Open: shuffled pairs, or somebody else's map. "
+            f"Tick: {baseline}. n = {table['n'].min():,} to {table['n'].max():,}."
+        )
         height = 0.17 * len(names) * (len(arms) + 0.9) + 1.3
-        figure = new_figure(max(height, 2.4), source, note=f"{_NOTE.format(baseline=baseline)} n in the data.")
+        figure = new_figure(max(height, 2.4), source, note=note)
         axes = figure.subplots(1, len(titles), squeeze=False, sharey=True)[0]
         for one, title in zip(axes, titles, strict=True):
             for row, name in enumerate(names):
                 _row(one, table[(table[panel] == title) & (table[rows] == name)], row, arms)
-            one.set(title=title, xlabel=label, ylim=(len(names) - 0.5, -0.5))
-            one.set(yticks=range(len(names)), yticklabels=names)
+            one.set(title=title, ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
             one.tick_params(axis="y", length=0)
             one.grid(axis="x")
+        figure.supxlabel(label, fontsize=9)
         handles = [
             Line2D([], [], marker=arm(name).marker, color=arm(name).colour, linestyle="", label=arm(name).label)
             for name in arms
