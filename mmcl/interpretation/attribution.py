@@ -92,14 +92,16 @@ def gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None =
     """Gradient of `output`, signed, of the shape of `inputs` (Simonyan et al. 2014)."""
     from captum.attr import Saliency
 
-    return Saliency(output).attribute(inputs, additional_forward_args=target, abs=False).detach()
+    return (
+        Saliency(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target, abs=False).detach()
+    )
 
 
 def input_times_gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
     """Gradient of `output` times the input, of the shape of `inputs` (Shrikumar et al. 2016)."""
     from captum.attr import InputXGradient
 
-    return InputXGradient(output).attribute(inputs, additional_forward_args=target).detach()
+    return InputXGradient(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target).detach()
 
 
 def grad_cam(model: ContrastiveModel, cmr: torch.Tensor, ecg: torch.Tensor, layer: str = "layer4") -> torch.Tensor:
