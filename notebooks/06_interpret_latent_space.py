@@ -2,10 +2,10 @@
 # # 06 Interpret the latent space
 #
 # The paper shows on examples that ECG representations light up CMR regions of interest. Here that is measured, and so
-# are other maps: whether they lie in the heart, its muscle, its scar and the right coronary territory, whether the leads
-# and times they point at are those of its activation, and whether they are maps of what was learnt at all. Every number
-# stands beside two baselines that a meaningful map must beat: chance (the region's share of the area), and pairs of an
-# ECG and a CMR that do not belong together.
+# are other maps: whether they lie in the heart, its muscle, its scar and the right coronary territory, whether the
+# leads and times they point at are those of its activation, and whether they are maps of what was learnt at all.
+# Every number stands beside two baselines that a meaningful map must beat: chance (the region's share of the area),
+# and pairs of an ECG and a CMR that do not belong together.
 #
 # - **Reads** `store/`, `checkpoints/`; of the simulated cohort `raw/truth.*`.
 # - **Writes** `results/06_interpret_latent_space.json`; the figures named in the cells below, and
@@ -141,8 +141,8 @@ if scars is not None:
 # %% [markdown]
 # ## Move one property of the heart
 # New simulated hearts, in five steps each: LV mass, the depth of an anterior scar, the tilt of the long axis.
-# `spearman` and `gain` tell how the probe follows within a subject, `size over` how far a path leads beside what misplaced
-# electrodes and noise do. Left out on cohorts without a simulator.
+# `spearman` and `gain` tell how the probe follows within a subject, `size over` how far a path leads beside what
+# misplaced electrodes and noise do. Left out on cohorts without a simulator.
 
 # %%
 recordings = simulate_paths(setting)

@@ -76,7 +76,7 @@ def draw_sample(setting: Setting, store: Store, share: float = 1.0) -> Sample:
 
     records, rate = np.asarray(store.ecg[rows], dtype=np.float32), profile.ecg.sampling_rate
     truth = read_truth(setting.run.raw, store.subjects.loc[rows, "subject"])
-    fiducials = delineate(records, rate, store.subjects.loc[rows]) if truth is None else truth.fiducials
+    fiducials = delineate(records, rate) if truth is None else truth.fiducials
     waves, onsets = label_waves(records, rate, fiducials)
     ecg = first_crop(torch.from_numpy(records).to(device), profile.ecg.window)
     cmr = resize(torch.from_numpy(np.array(store.cmr[rows])).to(device), profile.cmr.image_size)

@@ -81,20 +81,21 @@ def cascade(model: ContrastiveModel, other: ContrastiveModel, side: str) -> Iter
 
 
 def map_similarity(one: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
-    """Spearman correlation and structural similarity (n,) of maps (n, rows, columns), each scaled by its own largest
-    value; NaN where a map is constant or too small for the window."""
+    """Spearman correlation and structural similarity (n,) of maps (n, rows, columns), each scaled to 0 to 1 for the
+    latter; NaN for the correlation with a constant map. Maps smaller than the window have no structural similarity.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
     found = {"Spearman": rank_correlation(*(values.reshape(len(values), -1) for values in (one, other)))}
-    size = [np.abs(values).max(axis=(1, 2), keepdims=True) for values in (one, other)]
-    scaled = [
-        torch.as_tensor(values / np.maximum(most, 1e-30), dtype=torch.float64)[:, None]
-        for values, most in zip((one, other), size, strict=True)
-    ]
     if min(one.shape[1:]) >= SSIM_KERNEL:
-        window = {"gaussian_kernel": False, "kernel_size": SSIM_KERNEL, "reduction": "none", "data_range": 2.0}
-        found["SSIM"] = ssim(*scaled, **window).numpy()
+        window = {"gaussian_kernel": False, "kernel_size": SSIM_KERNEL, "reduction": "none", "data_range": 1.0}
+        found["SSIM"] = ssim(*(torch.as_tensor(_scaled(values))[:, None] for values in (one, other)), **window).numpy()
     return found
+
+
+def _scaled(maps: np.ndarray) -> np.ndarray:
+    low, high = (getattr(maps, most)(axis=(1, 2), keepdims=True).astype(np.float64) for most in ("min", "max"))
+    return (maps - low) / np.maximum(high - low, 1e-30)
 
 
 class _Rows:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from mmcl.data.ecg_beats import detect_qrs
+from mmcl.data.ecg_features import measure
 
 WAVES = ("P", "QRS", "ST", "T")
 """From P onset to QRS onset; QRS onset to J; 80 ms from J; the rest of the QT interval."""
@@ -33,17 +33,13 @@ class Fiducials:
     ectopic: np.ndarray
 
 
-def delineate(ecg: np.ndarray, rate: float, measured: pd.DataFrame) -> Fiducials:
-    """Fiducials found in recordings `ecg` (n, 12, time): QRS complexes detected, intervals as `measured`.
-
-    `measured` has columns `ecg_pr`, `ecg_qrs_duration`, `ecg_qt` in ms, as the table of a store does.
-    """
+def delineate(ecg: np.ndarray, rate: float) -> Fiducials:
+    """Fiducials found in recordings `ecg` (n, 12, time): QRS complexes, and the intervals of the median beat."""
     found = [detect_qrs(np.asarray(record, dtype=np.float64), rate) / rate for record in ecg]
-    r = np.full((len(ecg), max((len(beats) for beats in found), default=0)), np.nan)
+    r = np.full((len(ecg), max(len(beats) for beats in found)), np.nan)
     for row, beats in zip(r, found, strict=True):
         row[: len(beats)] = beats
-    names = ("ecg_pr", "ecg_qrs_duration", "ecg_qt")
-    intervals = (measured[name].to_numpy(dtype=np.float64) / 1000 for name in names)
+    intervals = measure(ecg, rate)[["pr", "qrs_duration", "qt"]].to_numpy().T / 1000
     return Fiducials(r, *intervals, np.zeros(r.shape, dtype=int))
 
 
