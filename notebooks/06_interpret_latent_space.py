@@ -32,12 +32,12 @@ from mmcl.interpretation.study import beat_map, heart_share, left_out, study_ecg
 from mmcl.interpretation.verdict import findings, sanity_verdicts
 from mmcl.interpretation.waves import WAVES
 from mmcl.phenotypes import GROUPS
-from mmcl.plotting.animation import draw_beat, show_animation
+from mmcl.plotting.animation import draw_beat, draw_stills, show_animation
 from mmcl.plotting.cine import draw_maps
 from mmcl.plotting.electrocardiogram import draw_electrocardiogram
 from mmcl.plotting.latent import draw_latent, draw_paths
 from mmcl.plotting.layers import draw_layers
-from mmcl.plotting.maps import draw_cascade, draw_measures
+from mmcl.plotting.maps import draw_cascade, draw_measures, show_measures
 from mmcl.plotting.neighbours import draw_neighbours, neighbour_queries
 from mmcl.plotting.regional import draw_predicted
 from mmcl.plotting.segments import draw_segments
@@ -112,9 +112,8 @@ if shareable:
 layers = decodability(["random", "mdm", "mmcl", METHOD], setting, store)
 groups = [name for name in (f"{group} mean" for group in GROUPS) if name in layers.index.unique("target")]
 single = [name for name in ("LVEDV", "LVEF", "LVM", "WT_global") if name in layers.index.unique("target")]
-chosen_rows = layers[layers.index.isin([*groups, *single], level="target")].reset_index()
-figure = draw_layers(layers, [*groups, *single], setting.footer)
-show(figure, figures / "decodability", chosen_rows.round(4))
+rows = layers.index.isin([*groups, *single], level="target")
+show(draw_layers(layers, [*groups, *single], setting.footer), figures / "decodability", layers[rows].reset_index())
 
 # %% [markdown]
 # ## Segments of the left ventricle
@@ -166,9 +165,7 @@ sample = draw_sample(setting, store)
 image_maps, regions = study_images(sample, setting)
 print(*left_out(sample), sep="\n")
 final = regions[regions["epochs"] == 0]
-for measure in final["measure"].unique():
-    figure = draw_measures(final, measure, setting.footer)
-    show(figure, figures / f"maps_{measure.replace(' ', '_')}", final[final["measure"] == measure].round(4))
+show_measures(final, setting.footer, figures / "maps")
 
 # %% [markdown]
 # What training does to the share of the positive map in the heart, by epoch (0: the final weights), and to its gain
@@ -184,32 +181,24 @@ heart.pivot(index=["arm", "epochs"], columns="map", values=["value", "gain"]).ro
 # %%
 shown = chosen_examples(heart_share(image_maps[METHOD]["localisation"].own, sample))
 places = list(shown.values())
-outlines = None if sample.labels is None else list(sample.labels[places])
-if shareable:
-    for name, label in (("localisation", "Cosine with the ECG"), ("occlusion, less others", "Drop of the cosine")):
-        overlays = image_maps[METHOD][name].own[places]
-        note = f"{name.capitalize()}; {RULE}, by the share of the published map in the heart."
-        figure = draw_maps(sample.images[places], overlays, list(shown), label, setting.footer, outlines, note=note)
-        show(figure, figures / f"{name.split(',')[0]}_cmr", {"maps": overlays.astype(float).round(4)})
+outlines = None if sample.labels is None else sample.labels[places]
+for name, label in (
+    {"localisation": "Cosine", "occlusion, less others": "Drop of the cosine"}.items() if shareable else ()
+):
+    overlays = image_maps[METHOD][name].own[places]
+    note = f"{name.capitalize()}; {RULE}, by the share of the published map in the heart."
+    figure = draw_maps(sample.images[places], overlays, list(shown), label, setting.footer, outlines, note=note)
+    show(figure, figures / f"{name.split(',')[0]}_cmr", {"maps": overlays.astype(float).round(4)})
 
 # %% [markdown]
 # ## Over the beat
 # Cosine of every ECG time (mean over leads) with every cell of the CMR, for the median subject: stills and animation.
 
 # %%
-beat = beat_map(METHOD, sample, places[0], setting)
-seconds = setting.profile.ecg.window / rate
 if shareable:
-    stills = np.linspace(0, len(beat) - 1, 6).round().astype(int)
-    titles = [f"{seconds * k / len(beat):.1f} s" for k in stills]
-    image, outline = sample.images[places[0]], outlines and outlines[0]
-    contours = outlines and [outline] * len(stills)
-    figure = draw_maps([image] * 6, beat[stills], titles, "Cosine with the ECG", setting.footer, contours)
-    show(figure, figures / "localisation_beat", {"cosine": beat.astype(float).round(4)})
-    trace = sample.ecg[places[0], LEADS.index("II")].cpu().numpy()
-    show_animation(
-        draw_beat(image, beat, trace, seconds, setting.footer, outline), figures / "localisation_beat", seconds
-    )
+    beat = beat_map(METHOD, sample, places[0], setting)
+    show(draw_stills(beat, setting.footer), figures / "localisation_beat", {"cosine": beat.maps.astype(float).round(4)})
+    show_animation(draw_beat(beat, setting.footer), figures / "localisation_beat", beat.seconds)
 
 # %% [markdown]
 # ## What of the ECG an output rests on
@@ -228,9 +217,7 @@ parts |= {"occlusion_leads": ("occlusion", LEADS)}
 for name, (method, where) in parts.items():
     chosen = leads[leads["map"].eq(method) & leads["region"].isin(where)]
     show(draw_measures(chosen, "share", setting.footer, "output", "region"), figures / name, chosen.round(4))
-for measure in [name for name in leads["measure"].unique() if name != "share"]:
-    figure = draw_measures(leads, measure, setting.footer, "output")
-    show(figure, figures / f"attribution_{measure.replace(' ', '_')}", leads[leads["measure"] == measure].round(4))
+show_measures(leads[leads["measure"] != "share"], setting.footer, figures / "attribution", "output")
 
 # %%
 mean_map = ecg_maps[METHOD]["similarity"][0].localisation.mean(axis=0)
@@ -265,20 +252,16 @@ checks = list(sanity_verdicts(sanity)["verdict"])
 print(*verdicts, *checks, sep="\n")
 
 # %%
-results = {
+tables = {"maps": regions, "attribution": leads, "convergence": converged, "sanity": sanity}
+indexed = {"retrieval": retrieval, "decodability": layers, "counterfactual": moved}
+tables |= {name: table.reset_index() for name, table in indexed.items()}
+results = {name: table.to_dict("records") for name, table in tables.items()} | {
     "source": setting.footer,
     "arm": METHOD,
-    "n": {"image maps": len(sample), "ECG maps": len(half), "sanity": len(few)},
+    "n": {"maps": len(sample), "attribution": len(half), "sanity": len(few)},
     "left_out": left_out(sample),
-    "maps": regions.to_dict("records"),
-    "attribution": leads.to_dict("records"),
-    "convergence": converged.to_dict("records"),
-    "sanity": sanity.to_dict("records"),
     "verdicts": [*verdicts, *checks],
-    "retrieval": retrieval.reset_index().to_dict("records"),
-    "decodability": layers.reset_index().to_dict("records"),
     "segments_r2": {name: m.r2 for name, m in measures.items()} | ({} if scars is None else {"Scar depth": scars.r2}),
-    "counterfactual": moved.reset_index().to_dict("records"),
 }
 write_json(setting.run.results("06_interpret_latent_space"), results)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
+from mmcl.config import LEADS
 from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
 from mmcl.interpretation.image_maps import Maps, image_maps, image_table
 from mmcl.interpretation.localisation import pairwise, project
@@ -65,11 +68,29 @@ def left_out(sample: Sample) -> list[str]:
     return told
 
 
-def beat_map(arm: str, sample: Sample, position: int, setting: Setting) -> np.ndarray:
-    """Pairwise map of one subject, (times, rows, columns): cosine of each ECG time with each cell of the CMR."""
-    model, one = contrastive_model(arm, setting), slice(position, position + 1)
+@dataclass(frozen=True)
+class Beat:
+    """One subject over its window of `seconds`: `maps` (times, rows, columns), cosine of each ECG time with each cell
+    of the CMR; `image` (side, side), its `labels` or None; `trace` (samples,) of lead II, standardised."""
+
+    maps: np.ndarray
+    image: np.ndarray
+    labels: np.ndarray | None
+    trace: np.ndarray
+    seconds: float
+
+
+def beat_map(arm: str, sample: Sample, position: int, setting: Setting) -> Beat:
+    """Pairwise maps of the subject at `position`, by `arm`."""
+    model, one, ecg = contrastive_model(arm, setting), slice(position, position + 1), setting.profile.ecg
     projected = project(model, sample.ecg[one], sample.cmr[one], setting.preset.norm_local_tokens)
-    return pairwise(projected)[0].cpu().numpy()
+    return Beat(
+        pairwise(projected)[0].cpu().numpy(),
+        sample.images[position],
+        None if sample.labels is None else sample.labels[position],
+        sample.ecg[position, LEADS.index("II")].cpu().numpy(),
+        ecg.window / ecg.sampling_rate,
+    )
 
 
 def heart_share(maps: np.ndarray, sample: Sample) -> np.ndarray:

@@ -11,7 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from mmcl.atomic import atomic_path
-from mmcl.plotting.cine import draw_frame, draw_overlay
+from mmcl.interpretation.study import Beat
+from mmcl.plotting.cine import draw_frame, draw_maps, draw_overlay
 from mmcl.plotting.style import INK, new_figure, style
 
 FRAME_DPI = 80
@@ -19,38 +20,35 @@ COLOURS = 96
 """Of the palette, so that some dozen frames stay far below 1 MiB."""
 
 
-def draw_beat(
-    image: np.ndarray,
-    maps: np.ndarray,
-    trace: np.ndarray,
-    seconds: float,
-    source: str,
-    labels: np.ndarray | None = None,
-    lead: str = "II",
-) -> list[Figure]:
-    """One figure for each of `maps` (times, rows, columns), which divide a window of `seconds` evenly.
-
-    The image (rows, columns) beside itself under the map, above the `trace` (samples,) of a `lead` with the time that
-    the map belongs to. All maps share one scale.
-    """
-    largest = float(np.abs(maps).max()) or 1.0
-    time = np.linspace(0, seconds, len(trace), endpoint=False)
+def draw_beat(beat: Beat, source: str) -> list[Figure]:
+    """One figure for each map of `beat`, all on one scale: the image, the image under the map, and below them lead II
+    with the time that the map belongs to."""
+    largest = float(np.abs(beat.maps).max()) or 1.0
+    time = np.linspace(0, beat.seconds, len(beat.trace), endpoint=False)
     figures = []
-    for k, one in enumerate(maps):
-        start, stop = seconds * k / len(maps), seconds * (k + 1) / len(maps)
+    for k, one in enumerate(beat.maps):
+        start, stop = (beat.seconds * place / len(beat.maps) for place in (k, k + 1))
         with style():
             figure = new_figure(4.0, source, width=5.2, note="Bar: 50 mm.")
             grid = figure.add_gridspec(2, 2, height_ratios=(2.6, 1))
             plain, mapped, below = (figure.add_subplot(part) for part in (grid[0, 0], grid[0, 1], grid[1, :]))
-            draw_frame(plain, image, labels)
-            draw_frame(mapped, image, labels, bar=False)
-            shown = draw_overlay(mapped, one, image.shape, -largest, largest)
+            draw_frame(plain, beat.image, beat.labels)
+            draw_frame(mapped, beat.image, beat.labels, bar=False)
+            shown = draw_overlay(mapped, one, beat.image.shape, -largest, largest)
             figure.colorbar(ScalarMappable(shown.norm, shown.cmap), ax=mapped, label="Cosine with the ECG", shrink=0.85)
             below.axvspan(start, stop, color="#F5C9B0")
-            below.plot(time, trace, color=INK, linewidth=0.9)
-            below.set(xlim=(0, seconds), xlabel="Time in the window (s)", ylabel=f"Lead {lead} (SD)")
+            below.plot(time, beat.trace, color=INK, linewidth=0.9)
+            below.set(xlim=(0, beat.seconds), xlabel="Time in the window (s)", ylabel="Lead II (SD)")
         figures.append(figure)
     return figures
+
+
+def draw_stills(beat: Beat, source: str, count: int = 6) -> Figure:
+    """A strip of `count` maps of `beat`, evenly over its window."""
+    chosen = np.linspace(0, len(beat.maps) - 1, count).round().astype(int)
+    titles = [f"{beat.seconds * k / len(beat.maps):.1f} s" for k in chosen]
+    labels = None if beat.labels is None else [beat.labels] * count
+    return draw_maps([beat.image] * count, beat.maps[chosen], titles, "Cosine with the ECG", source, labels)
 
 
 def show_animation(figures: Sequence[Figure], path: Path, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmcl.plotting.style import INK, QUIET, arm, new_figure, style
+from mmcl.plotting.style import INK, QUIET, arm, new_figure, show, style
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Of maps, in their order (Okabe and Ito)."""
@@ -62,6 +63,13 @@ def draw_measures(table: pd.DataFrame, measure: str, source: str, panel: str = "
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
+
+
+def show_measures(table: pd.DataFrame, source: str, path: Path, panel: str = "region") -> None:
+    """Show a figure of each measure in `table`, saved as `path` with the measure's name at its end."""
+    for measure in table["measure"].unique():
+        figure = draw_measures(table, measure, source, panel)
+        show(figure, Path(f"{path}_{measure.replace(' ', '_')}"), table[table["measure"] == measure].round(4))
 
 
 def _row(axes: Axes, found: pd.DataFrame, row: int, arms: Sequence[str]) -> None:
