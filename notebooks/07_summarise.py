@@ -146,7 +146,7 @@ print(*(line for line in found if "finetune" in line), sep="\n")
 tally(phenotypes, TARGETS, "R2")
 
 # %%
-shares = read_json(setting.run.results("06_interpret_latent_space"))["shares"]
+maps = read_json(setting.run.results("06_interpret_latent_space"))["maps"]
 retrieval = read_json(setting.run.results("03_pretrain_mmcl"))["retrieval"]
 results = {
     "source": setting.footer,
@@ -158,7 +158,7 @@ results = {
     "fine-tuned, all labels": tuned_all.to_dict("index"),
     "adjusted probes, few labels": adjusted_table.to_dict("index"),
     "verdicts": found,
-    "localisation": shares,
+    "maps": maps,
     "retrieval": retrieval,
 }
 write_json(setting.run.results("07_summarise"), results)

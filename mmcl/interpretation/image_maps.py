@@ -18,7 +18,7 @@ from mmcl.interpretation.measures import (
     summarise,
     territories,
     territory_hit,
-)  # fmt: skip
+)
 from mmcl.interpretation.occlusion import occluded_projections
 from mmcl.interpretation.sample import REGIONS, Sample
 from mmcl.models.contrastive import ContrastiveModel

@@ -7,6 +7,7 @@ that the first layer undoes after Kindermans et al. (2019, in Explainable AI, Sp
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,7 +22,7 @@ from mmcl.interpretation.attribution import (
     integrated_gradients,
     probe_score,
     similarity,
-)  # fmt: skip
+)
 from mmcl.interpretation.ecg_maps import STEPS
 from mmcl.interpretation.image_maps import image_maps
 from mmcl.interpretation.localisation import ecg_segments, project
@@ -55,8 +56,9 @@ def ecg_side(model: ContrastiveModel, sample: Sample, setting: Setting, cmr: tor
 
 
 def image_side(model: ContrastiveModel, sample: Sample, setting: Setting) -> dict[str, np.ndarray]:
-    """Maps of the similarity over the image, with the sample's own ECGs."""
-    return {name: maps.own for name, maps in image_maps(model, sample, setting).items()}
+    """Maps of the similarity over the image, with the sample's own ECGs, at its resolution: (n, crop, crop)."""
+    shape = sample.images.shape[1:]
+    return {name: enlarge(maps.own, shape) for name, maps in image_maps(model, sample, setting).items()}
 
 
 def cascade(model: ContrastiveModel, other: ContrastiveModel, side: str) -> Iterator[tuple[str, ContrastiveModel]]:
@@ -98,20 +100,6 @@ def _scaled(maps: np.ndarray) -> np.ndarray:
     return (maps - low) / np.maximum(high - low, 1e-30)
 
 
-class _Rows:
-    """Rows of a table of checks, each the mean over subjects of one kind of number."""
-
-    def __init__(self, setting: Setting):
-        self.setting, self.rows = setting, []
-
-    def add(self, check: str, side: str, name: str, step: str, values: dict[str, np.ndarray]) -> None:
-        run, downstream = self.setting.run, self.setting.profile.downstream
-        for measure, numbers in values.items():
-            told = summarise(numbers, None, np.nan, downstream.bootstrap, run.seed)
-            kept = {key: told[key] for key in ("value", "low", "high", "n")}
-            self.rows.append({"check": check, "side": side, "map": name, "step": step, "measure": measure, **kept})
-
-
 def sanity_table(arm: str, sample: Sample, setting: Setting, store: Store, other_arm: str = "") -> pd.DataFrame:
     """Checks of the maps of `arm`: check, side, map, step, measure, value, low, high (95 % over subjects), n.
 
@@ -121,18 +109,20 @@ def sanity_table(arm: str, sample: Sample, setting: Setting, store: Store, other
     itself, when a constant is added to the ECG and taken off again by the first layer, which leaves the output as it
     is; on the CMR side padding makes that impossible.
     """
-    rows = _Rows(setting)
     model, fresh = contrastive_model(arm, setting), untrained_model(setting, setting.run.seed + OTHER_SEED)
-    side = sample.images.shape[1:]
-    with torch.no_grad():
-        cmr = model.project_cmr(sample.cmr)
+    cmr, rows = model.project_cmr(sample.cmr), []
     own = {"ecg": ecg_side(model, sample, setting, cmr), "cmr": image_side(model, sample, setting)}
 
-    def compare(check: str, which: str, step: str, changed: dict[str, np.ndarray]) -> None:
-        for name, values in changed.items():
-            pair = (own[which][name], values)
-            pair = pair if which == "ecg" else (enlarge(maps, side) for maps in pair)
-            rows.add(check, which, name, step, map_similarity(*pair))
+    def add(check: str, side: str, step: str, found: dict[str, dict[str, np.ndarray]]) -> None:
+        for name, measures in found.items():
+            for measure, values in measures.items():
+                told = summarise(values, None, np.nan, setting.profile.downstream.bootstrap, setting.run.seed)
+                numbers = {key: told[key] for key in ("value", "low", "high", "n")}
+                place = {"check": check, "side": side, "map": name, "step": step, "measure": measure}
+                rows.append(place | numbers)
+
+    def compare(check: str, side: str, step: str, maps: dict[str, np.ndarray]) -> None:
+        add(check, side, step, {name: map_similarity(own[side][name], values) for name, values in maps.items()})
 
     for step, changed in cascade(model, fresh, "ecg"):
         compare("random weights", "ecg", step, ecg_side(changed, sample, setting, cmr))
@@ -140,21 +130,20 @@ def sanity_table(arm: str, sample: Sample, setting: Setting, store: Store, other
         compare("random weights", "cmr", step, image_side(changed, sample, setting))
     if other_arm:
         other = contrastive_model(other_arm, setting)
-        with torch.no_grad():
-            projected = other.project_cmr(sample.cmr)
-        compare("other training", "ecg", other_arm, ecg_side(other, sample, setting, projected))
+        compare("other training", "ecg", other_arm, ecg_side(other, sample, setting, other.project_cmr(sample.cmr)))
         compare("other training", "cmr", other_arm, image_side(other, sample, setting))
-    for target, values in permuted_labels(arm, sample, setting, store).items():
-        rows.add("permuted labels", "ecg", f"integrated gradients, {target}", "all labels", values)
-    for name, change in shifted_input(model, sample, setting, cmr).items():
-        rows.add("shifted input", "ecg", name, "1 SD", {"relative change": change})
-    return pd.DataFrame(rows.rows)
+    add("permuted labels", "ecg", "all labels", permuted_labels(arm, sample, setting, store))
+    add("shifted input", "ecg", "1 SD", shifted_input(model, sample, setting, cmr))
+    return pd.DataFrame(rows)
 
 
 def permuted_labels(
     arm: str, sample: Sample, setting: Setting, store: Store, target: str = "LVM"
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Likeness of the integrated gradients of the head of `target` to those of one fitted on permuted labels."""
+    """Likeness of the integrated gradients of the head of `target` to those of one fitted on permuted labels, by map.
+
+    Empty where nobody has a label.
+    """
     task, features = open_task("phenotypes", store), stored_features(arm, setting)
     if not np.isfinite(task.labels[task.train, task.targets.index(target)]).any():
         return {}
@@ -170,16 +159,14 @@ def permuted_labels(
         fitted = fit_ridge(*parts, (target,))
         output = probe_score(encoder, fitted, target)
         maps.append(integrated_gradients(output, sample.ecg, steps=STEPS).values.cpu().numpy())
-    return {target: map_similarity(*maps)}
+    return {f"integrated gradients, {target}": map_similarity(*maps)}
 
 
 def shifted_input(
     model: ContrastiveModel, sample: Sample, setting: Setting, cmr: torch.Tensor, shift: float = 1.0
-) -> dict[str, np.ndarray]:
+) -> dict[str, dict[str, np.ndarray]]:
     """By how much each map over the ECG changes, (n,), as a share of its size, when `shift` is added to every sample of
     the ECG and the bias of the patch embedding takes it off again."""
-    import dataclasses
-
     shifted = copy.deepcopy(model)
     embedding = shifted.encoder_ecg.patch_embed.proj
     embedding.bias -= shift * embedding.weight.sum(dim=(1, 2, 3))
@@ -191,8 +178,8 @@ def shifted_input(
         maps["gradient"] = gradient(output, subjects.ecg, cmr).cpu().numpy()
         maps["input x gradient"] = input_times_gradient(output, subjects.ecg, cmr).cpu().numpy()
         found.append(maps)
-    size = {name: np.linalg.norm(values, axis=(1, 2)) for name, values in found[0].items()}
-    return {
-        name: np.linalg.norm(found[1][name] - values, axis=(1, 2)) / np.maximum(size[name], 1e-30)
-        for name, values in found[0].items()
-    }
+    changes = {}
+    for name, values in found[0].items():
+        size = np.maximum(np.linalg.norm(values, axis=(1, 2)), 1e-30)
+        changes[name] = {"relative change": np.linalg.norm(found[1][name] - values, axis=(1, 2)) / size}
+    return changes

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmcl.data.store import Store
@@ -119,14 +120,15 @@ def test_a_map_is_like_itself_and_unlike_its_negative():
 
 def test_a_shift_that_the_model_undoes_moves_some_maps_and_not_others(sample, setting):
     model = untrained_model(setting, 1)
-    change = shifted_input(model, sample, setting, model.project_cmr(sample.cmr))
+    found = shifted_input(model, sample, setting, model.project_cmr(sample.cmr))
+    change = {name: measures["relative change"] for name, measures in found.items()}
     assert max(change["gradient"].max(), change["localisation"].max(), change["rollout"].max()) < 1e-3
     assert min(change["input x gradient"].min(), change["integrated gradients"].min()) > 0.01
 
 
 def test_a_head_on_permuted_labels_has_another_map(sample, setting, smoke_run):
     found = permuted_labels("random", sample, setting, Store.open(smoke_run.store))
-    assert set(found) == {"LVM"} and (np.abs(found["LVM"]["Spearman"]) < 1).all()
+    assert (np.abs(found["integrated gradients, LVM"]["Spearman"]) < 1).all()
 
 
 def test_verdicts_follow_the_numbers(setting, sample, smoke_run):
@@ -136,8 +138,6 @@ def test_verdicts_follow_the_numbers(setting, sample, smoke_run):
     assert checks.loc[("ecg", "input x gradient"), "verdict"].endswith("it means nothing.")
     row = {"arm": "mmcl", "map": "occlusion", "measure": "pixel AUROC", "region": "heart", "n": 9, "baseline": 0.5}
     row |= {"value": 0.7, "low": 0.6, "high": 0.8, "shuffled": 0.5, "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3}
-    import pandas as pd
-
     changes = ({}, {"gain_low": -0.1}, {"low": 0.4}, {"gain": np.nan}, {"low": np.nan})
     said = findings(pd.DataFrame([row | change for change in changes]))
     expected = (": supported", "baseline alone", "shuffled pairs alone", "no shuffled pair", "could not be measured")
