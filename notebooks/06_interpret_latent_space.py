@@ -225,9 +225,9 @@ figure = draw_segments(mean_map, setting.profile.ecg, f"{setting.footer}, n = {l
 show(figure, figures / "localisation_ecg", {"cosine": mean_map.astype(float).round(4)})
 for output, (maps, _) in ecg_maps[METHOD].items() if shareable else ():
     k = chosen_examples(np.abs(maps.gradients).sum(axis=(1, 2)))["median"]
+    page = {"attribution": maps.gradients[k], "attribution_label": output, "unit": "(4 SD)", "simultaneous": True}
     title = f"Integrated gradients of {output}, {METHOD}; subject of median size"
-    page = {"attribution": maps.gradients[k], "attribution_label": f"Share of {output}", "unit": "SD"}
-    figure = draw_electrocardiogram(half.ecg[k].cpu().numpy(), setting.footer, rate, title, simultaneous=True, **page)
+    figure = draw_electrocardiogram(half.ecg[k].cpu().numpy() / 4, setting.footer, rate, title, **page)
     show(figure, figures / f"attribution_ecg_{output}", {"gradients": maps.gradients[k].astype(float).round(5)})
 
 # %% [markdown]

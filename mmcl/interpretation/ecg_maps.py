@@ -151,7 +151,7 @@ def ecg_table(maps: dict[str, tuple[EcgMaps, EcgMaps]], sample: Sample, setting:
             add(output, "occlusion", "share", wave, *_shares(drops, k, output), time)
     rollout = attention_rollout(ecg_encoder(arm, setting), sample.ecg).cpu().numpy()
     rollout = stretch(rollout, sample.ecg.shape[2])
-    add_over_time("any", "rollout", rollout, rollout[sample.partner])
+    add_over_time("any output", "rollout", rollout, rollout[sample.partner])
     return pd.DataFrame(rows)
 
 

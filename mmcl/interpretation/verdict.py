@@ -37,7 +37,9 @@ def _finding(row: dict) -> str:
     pair = row["gain_low"] > 0
     if chance and pair:
         return f"{about}: supported, {told} is above {against}."
-    reason = "above the baseline alone" if chance else "above shuffled pairs alone" if pair else "above neither"
+    reason = "above shuffled pairs alone" if pair else "above neither"
+    if chance:
+        reason = "above the baseline alone, so that it says nothing of this pair"
     return f"{about}: not supported, {told} against {against} is {reason}."
 
 

@@ -45,7 +45,7 @@ def draw_measures(table: pd.DataFrame, measure: str, source: str, panel: str = "
     with style():
         note = (
             "Bars: 95 % bootstrap interval over subjects. Open: shuffled pairs, or somebody else's map. "
-            f"Tick: {baseline}. n = {table['n'].min():,} to {table['n'].max():,}."
+            f"Tick: {baseline}. n = {' to '.join(f'{n:,}' for n in sorted({table['n'].min(), table['n'].max()}))}."
         )
         height = 0.17 * len(names) * (len(arms) + 0.9) + 1.3
         figure = new_figure(max(height, 2.4), source, note=note)
@@ -53,10 +53,10 @@ def draw_measures(table: pd.DataFrame, measure: str, source: str, panel: str = "
         for one, title in zip(axes, titles, strict=True):
             for row, name in enumerate(names):
                 _row(one, table[(table[panel] == title) & (table[rows] == name)], row, arms)
-            one.set(title=title, ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
+            one.set(title=title, xlabel=label, ylim=(len(names) - 0.5, -0.5))
+            one.set(yticks=range(len(names)), yticklabels=names)
             one.tick_params(axis="y", length=0)
             one.grid(axis="x")
-        figure.supxlabel(label, fontsize=9)
         handles = [
             Line2D([], [], marker=arm(name).marker, color=arm(name).colour, linestyle="", label=arm(name).label)
             for name in arms

@@ -87,7 +87,7 @@ def test_the_study_of_ecgs_measures_each_output(known, setting, monkeypatch):
     assert at.loc[("LVM", "integrated gradients", "share", "QRS"), "baseline"] == pytest.approx(13 / 300)
     leads = table[(table["map"] == "occlusion") & (table["output"] == "CAD") & table["baseline"].eq(1 / 12)]
     assert leads["value"].sum() == pytest.approx(1) and leads["shuffled"].isna().all()
-    assert at.loc[("any", "rollout", "lead AUROC", "facing the scar"), "n"] == 4
+    assert at.loc[("any output", "rollout", "lead AUROC", "facing the scar"), "n"] == 4
     assert np.isfinite(at.loc[("similarity", "localisation", "time correlation", "activation"), "gain"])
     unknown = study.ecg_table(maps["random"], dataclasses.replace(known, truth=None), setting, "random")
     assert set(unknown["measure"]) == {"share"}
