@@ -88,7 +88,7 @@ PROFILES = {
         cmr_encoder=_SMALL_CMR_ENCODER,
         mdm=MdmRecipe(epochs=70, warmup=7, batch=64, learning_rate=1e-3, augmentation=_GENTLE_ECG),
         mmcl=MmclRecipe(
-            keep_epochs=(1, 5, 10),
+            keep_epochs=(1, 5),
             epochs=20,
             warmup=2,
             batch=64,
@@ -133,7 +133,7 @@ PROFILES = {
             ),
             bootstrap=1000,
         ),
-        localisation_subjects=160,
+        localisation_subjects=120,
         counterfactual_subjects=32,
     ),
     "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),
