@@ -23,7 +23,7 @@ def test_chosen_epochs_are_kept_and_forgotten_with_the_training(own_setting):
     name = "projection_head_ecg.layers.0.weight"
     assert not torch.equal(first[name], second[name])
     assert any(torch.equal(chosen[name], state[name]) for state in (first, second))
-    assert kept_epochs(pretrain("mmcl", _with(own_setting, learning_rate=1e-4))) == {}
+    assert kept_epochs(pretrain("mmcl", _with(own_setting, keep_epochs=(), learning_rate=1e-4))) == {}
 
 
 def test_a_cell_weight_changes_what_is_learnt_and_zero_does_not(own_setting):
