@@ -194,7 +194,9 @@ class MmclRecipe:
     logarithm is a parameter, which keeps it positive, and it falls no lower than 1/100 (Radford et al. 2021). `loss`
     "sigmoid" asks of each pair alone whether it belongs together (Zhai et al. 2023); temperature and a bias, which
     starts at `bias`, are then learnt in any case. `local_weight` times the loss that aligns phases of the ECG with cine
-    frames (as Selivanov et al. 2025 argue) is added; 0 leaves it out, at no cost.
+    frames (as Selivanov et al. 2025 argue), or `cell_weight` times one on the cells of the CMR feature map
+    (`mmcl.losses.cells`), is added; 0 leaves it out, at no cost. Weights are kept after each of `keep_epochs` too, to
+    see what training does to the maps.
     """
 
     epochs: int = 300
@@ -209,6 +211,8 @@ class MmclRecipe:
     loss: str = "clip"
     bias: float = -10.0
     local_weight: float = 0.0
+    cell_weight: float = 0.0
+    keep_epochs: tuple[int, ...] = ()
     hidden: int = 2048
     projection: int = 128
     ecg_augmentation: EcgAugmentation = EcgAugmentation(probability=0.95, phase_probability=1.0)

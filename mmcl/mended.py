@@ -29,8 +29,8 @@ from mmcl.data.store import Store
 from mmcl.evaluation.metrics import auprc, auroc, pearson_r, r2
 from mmcl.evaluation.probe import fit_logistic, fit_ridge
 from mmcl.interpretation.localisation import Projections, cosine_map, pairwise, project
-from mmcl.interpretation.regions import positive_share
-from mmcl.interpretation.study import FRAME, LABELS
+from mmcl.interpretation.measures import positive_share
+from mmcl.interpretation.sample import FRAME, REGIONS
 from mmcl.models.ecg_encoder import EcgEncoder, load_pretrained
 from mmcl.models.masked_autoencoder import kept_tokens
 from mmcl.setting import Setting
@@ -357,7 +357,7 @@ def _of_local_tokens(setting: Setting, store: Store) -> Iterator[Change]:
     forms = (float(cosine_map(p.ecg_local, p.ecg).mean()) for p in (published, mended))
     yield Change("norm_local_tokens", "cosine of local vectors with the global one", *forms, len(rows))
     if store.labels is not None:
-        heart = np.isin(store.labels[rows, FRAME], LABELS["heart"])
+        heart = np.isin(store.labels[rows, FRAME], REGIONS["heart"])
         maps = (pairwise(p).mean(dim=1).numpy() for p in (published, mended))
         shares = (positive_share(values, heart) for values in maps)
         forms = (float(np.nanmean(share)) if np.isfinite(share).any() else np.nan for share in shares)
@@ -417,7 +417,7 @@ def _heart_kept(setting: Setting, manifest: Manifest, entry: Entry) -> tuple[flo
     shares = []
     for centre_crop in (False, True):
         frames = _prepared(setting, manifest, entry, centre_crop, CANVAS)
-        if frames.labels is None or not (heart := np.isin(frames.whole_labels[FRAME], LABELS["heart"])).any():
+        if frames.labels is None or not (heart := np.isin(frames.whole_labels[FRAME], REGIONS["heart"])).any():
             return np.nan, np.nan
-        shares.append(float(np.isin(frames.labels[FRAME], LABELS["heart"]).sum() / heart.sum()))
+        shares.append(float(np.isin(frames.labels[FRAME], REGIONS["heart"]).sum() / heart.sum()))
     return shares[0], shares[1]

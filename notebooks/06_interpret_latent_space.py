@@ -1,23 +1,45 @@
 # %% [markdown]
 # # 06 Interpret the latent space
 #
-# The paper shows on examples that ECG representations light up CMR regions. Here that is measured: what share of the
-# map's positive part lies in the heart, beside two baselines that a meaningful map must beat, the heart's share of the
-# area and the map of other subjects' ECGs.
+# The paper shows on examples that ECG representations light up CMR regions of interest. Here that is measured, and so
+# are other maps: whether they lie in the heart, its muscle, its scar and the right coronary territory, whether the
+# leads and times they point at are those of its activation, and whether they are maps of what was learnt at all.
+# Every number stands beside two baselines that a meaningful map must beat: chance (the region's share of the area),
+# and pairs of an ECG and a CMR that do not belong together.
 #
-# - **Reads** `store/`, `checkpoints/mdm+mmcl/`.
-# - **Writes** `results/06_interpret_latent_space.json`; figures `latent_space`, `localisation_cmr`,
-#   `localisation_beat`, `localisation_ecg`.
-# - **Expected time** smoke 10 s, demo 1 min (1 core); paper not measured.
+# - **Reads** `store/`, `checkpoints/`; of the simulated cohort `raw/truth.*`.
+# - **Writes** `results/06_interpret_latent_space.json`; the figures named in the cells below, and
+#   `figures/localisation_beat.gif`.
+# - **Expected time** smoke 30 s, demo 4 min (2 cores); paper not measured.
 
 # %%
-from mmcl.config import DISEASES
+import numpy as np
+import pandas as pd
+
+from mmcl.config import DISEASES, LEADS
 from mmcl.data.manifest import cohort_manifest
 from mmcl.data.store import Store
 from mmcl.environment import report
-from mmcl.interpretation.study import localise, median_subjects, share_table
+from mmcl.interpretation.counterfactual import follow, path_table, simulate_paths
+from mmcl.interpretation.decodability import decodability
+from mmcl.interpretation.examples import RULE, chosen_examples
+from mmcl.interpretation.pairing import pair, phenotype_retrieval, retrieval_table
+from mmcl.interpretation.plane import principal_plane, umap_plane
+from mmcl.interpretation.sample import draw_sample
+from mmcl.interpretation.sanity import sanity_table
+from mmcl.interpretation.segments import predict_segments
+from mmcl.interpretation.study import beat_map, heart_share, left_out, study_ecg, study_images
+from mmcl.interpretation.verdict import findings, sanity_verdicts
+from mmcl.interpretation.waves import WAVES
+from mmcl.phenotypes import GROUPS
+from mmcl.plotting.animation import draw_beat, draw_stills, show_animation
 from mmcl.plotting.cine import draw_maps
-from mmcl.plotting.latent import draw_latent
+from mmcl.plotting.electrocardiogram import draw_electrocardiogram
+from mmcl.plotting.latent import draw_latent, draw_paths
+from mmcl.plotting.layers import draw_layers
+from mmcl.plotting.maps import draw_cascade, draw_measures, show_measures
+from mmcl.plotting.neighbours import draw_neighbours, neighbour_queries
+from mmcl.plotting.regional import draw_predicted
 from mmcl.plotting.segments import draw_segments
 from mmcl.plotting.style import show
 from mmcl.provenance import write_json
@@ -36,75 +58,213 @@ preset = "corrected"
 setting = open_setting(profile, cohort, seed, device, preset)
 store = Store.open(setting.run.store)
 test = store.indices("test", one_each=True)
+shareable, figures, rate = cohort_manifest(cohort).shareable, setting.run.figures, setting.profile.ecg.sampling_rate
 report(setting.device)
 
 # %% [markdown]
+# # Latent space
+
+# %% [markdown]
 # ## The frozen embedding
-# First two principal components of test subjects, before and after each step of pre-training.
+# Principal components keep distances, UMAP keeps neighbours; the axes of UMAP mean nothing. The last row is the method.
 
 # %%
 subjects = store.subjects.loc[test]
 embeddings = {arm: stored_features(arm, setting)[test] for arm in ("random", "mdm", METHOD)}
 phenotypes = {name: subjects[name].to_numpy(float) for name in ("LVEDV", "LVM")}
 diseases = {name: subjects[name].to_numpy(float) for name in DISEASES}
-figure = draw_latent(embeddings, phenotypes, diseases, {"LVEDV": "ml", "LVM": "g"}, setting.footer)
-show(figure, setting.run.figures / "latent_space", {"n": len(test), "arms": list(embeddings)})
+units = {"LVEDV": "ml", "LVM": "g"}
+planes = {arm: principal_plane(embedding) for arm, embedding in embeddings.items()}
+figure = draw_latent(planes, phenotypes, diseases, units, setting.footer, "Principal components.")
+show(figure, figures / "latent_pca", {"n": len(test), "variance": {a: p.share for a, p in planes.items()}})
+
+# %%
+maps = {arm: umap_plane(embedding, seed) for arm, embedding in embeddings.items()}
+figure = draw_latent(maps, phenotypes, diseases, units, setting.footer, "UMAP.")
+show(figure, figures / "latent_umap", {"n": len(test), "arms": list(maps)})
 
 # %% [markdown]
-# ## Localisation: ECG to CMR
-# `matched`: the published cosine map of a CMR's cells with the subject's own ECG. `shuffled`: with everybody else's.
-# `matched - shuffled`: what the subject's own ECG adds. A map that does not beat area and shuffled says nothing about
-# the heart.
+# ## Retrieval: which CMR belongs to this ECG?
+# Among all test subjects, by cosine. Beside chance stand two references in the space of the 61 phenotypes: `phenotypes,
+# predicted` asks with what linear probes read in the frozen ECG features of the method, and `phenotypes, read twice`
+# (simulated cohort) with the true phenotypes, read with the errors of a published image analysis: what retrieval would
+# reach if the ECG told every phenotype.
 
 # %%
-study = localise(METHOD, setting, store)
-shares = share_table(study, setting)
-shares.round(3)
+retrieval = pd.concat(
+    [retrieval_table(["random", "mmcl", METHOD], setting, store), phenotype_retrieval(METHOD, setting, store)]
+)
+retrieval.round(3)
 
 # %%
-shown = median_subjects(study)
-if cohort_manifest(cohort).shareable:
-    figure = draw_maps(
-        list(study.images[shown]) * 2,
-        [*study.maps.matched[shown], *study.maps.difference[shown]],
-        ["own, Q1", "own, Q2", "own, Q3", "less others, Q1", "less others, Q2", "less others, Q3"],
-        "Cosine with the ECG",
-        f"{setting.footer}; test subjects at the quartiles (Q1 to Q3) of the share of the map inside the heart",
-        labels=list(study.labels[shown]) * 2 if study.labels is not None else None,
+pairs = pair(METHOD, setting, store)
+shown = chosen_examples(pairs.ranks, larger_is_better=False)
+if shareable:
+    note = f"By the rank of the own CMR: {RULE}."
+    figure = draw_neighbours(neighbour_queries(pairs, store, shown), setting.footer, rate, note)
+    show(figure, figures / "retrieval_neighbours", {"ranks": pairs.ranks[list(shown.values())]})
+
+# %% [markdown]
+# ## What is read at which depth
+# Ridge probes on the mean token after the embedding, after each block, and on the pooled output.
+
+# %%
+layers = decodability(["random", "mdm", "mmcl", METHOD], setting, store)
+groups = [name for name in (f"{group} mean" for group in GROUPS) if name in layers.index.unique("target")]
+single = [name for name in ("LVEDV", "LVEF", "LVM", "WT_global") if name in layers.index.unique("target")]
+rows = layers.index.isin([*groups, *single], level="target")
+show(draw_layers(layers, [*groups, *single], setting.footer), figures / "decodability", layers[rows].reset_index())
+
+# %% [markdown]
+# ## Segments of the left ventricle
+# Wall thickness, strain and scar of the 16 AHA segments, predicted by linear probes on the method's features.
+
+# %%
+measures = {measure.name: measure for measure in predict_segments(METHOD, setting, store)}
+scars = measures.pop("Scar depth", None)
+if measures and shareable:
+    first = next(iter(measures.values()))
+    note = f"By mean absolute error of {first.name.lower()}: {RULE}."
+    figure = draw_predicted(
+        list(measures.values()), chosen_examples(first.error, larger_is_better=False), setting.footer, note
     )
-    show(figure, setting.run.figures / "localisation_cmr", shares.reset_index())
+    show(figure, figures / "segments_predicted", {name: m.r2.round(4) for name, m in measures.items()})
+
+# %%
+if scars is not None:
+    error = np.where(scars.true.max(axis=1) > 0, scars.error, np.nan)
+    note = f"Of subjects with a scar, by mean absolute error: {RULE}."
+    figure = draw_predicted([scars], chosen_examples(error, larger_is_better=False), setting.footer, note)
+    show(figure, figures / "segments_scar", {"Scar depth": scars.r2.round(4)})
+
+# %% [markdown]
+# ## Move one property of the heart
+# New simulated hearts, in five steps each: LV mass, the depth of an anterior scar, the tilt of the long axis.
+# `spearman` and `gain` tell how the probe follows within a subject, `size over` how far a path leads beside what
+# misplaced electrodes and noise do. Left out on cohorts without a simulator.
+
+# %%
+recordings = simulate_paths(setting)
+paths, moved = {}, pd.DataFrame()
+if recordings is not None:
+    paths = {arm: follow(arm, recordings, setting, store) for arm in ("random", "mdm", METHOD)}
+    moved = path_table(paths, setting)
+    figure = draw_paths(paths[METHOD], planes[METHOD], setting.footer)
+    show(figure, figures / "counterfactual_paths", moved.reset_index().round(4))
+moved.round(2)
+
+# %% [markdown]
+# # Maps
+# ## ECG to CMR
+# `localisation`: the published cosine of a CMR's cells with the ECG. `occlusion`: the drop of the pair's similarity
+# when a square of the image is greyed. `less others`: what the subject's own ECG adds to the mean of everybody else's.
+# Grad-CAM on the last layer and on the second. The sample takes subjects with a scar first, up to one half of it.
+
+# %%
+sample = draw_sample(setting, store)
+image_maps, regions = study_images(sample, setting)
+print(*left_out(sample), sep="\n")
+final = regions[regions["epochs"] == 0]
+show_measures(final, setting.footer, figures / "maps")
+
+# %% [markdown]
+# What training does to the share of the positive map in the heart, by epoch (0: the final weights), and to its gain
+# over shuffled pairs.
+
+# %%
+heart = regions[regions["region"].eq("heart") & regions["measure"].eq("positive share")]
+heart.pivot(index=["arm", "epochs"], columns="map", values=["value", "gain"]).round(3)
+
+# %% [markdown]
+# Examples, chosen by the published map's share in the heart.
+
+# %%
+shown = chosen_examples(heart_share(image_maps[METHOD]["localisation"].own, sample))
+places = list(shown.values())
+outlines = None if sample.labels is None else sample.labels[places]
+for name, label in (
+    {"localisation": "Cosine", "occlusion, less others": "Drop of the cosine"}.items() if shareable else ()
+):
+    overlays = image_maps[METHOD][name].own[places]
+    note = f"{name.capitalize()}; {RULE}, by the share of the published map in the heart."
+    figure = draw_maps(sample.images[places], overlays, list(shown), label, setting.footer, outlines, note=note)
+    show(figure, figures / f"{name.split(',')[0]}_cmr", {"maps": overlays.astype(float).round(4)})
 
 # %% [markdown]
 # ## Over the beat
-# Pairwise map of the median subject: cosine of every ECG time (mean over leads) with every cell of the CMR, in six
-# stills of the window.
+# Cosine of every ECG time (mean over leads) with every cell of the CMR, for the median subject: stills and animation.
 
 # %%
-beat = study.over_time(shown[1])[::2][:6]
-seconds = setting.profile.ecg.window / setting.profile.ecg.sampling_rate
-if cohort_manifest(cohort).shareable:
-    figure = draw_maps(
-        [study.images[shown[1]]] * len(beat),
-        list(beat),
-        [f"{seconds * k / len(beat):.1f} s" for k in range(len(beat))],
-        "Cosine with the ECG",
-        f"{setting.footer}; the test subject of median share of the map inside the heart",
-        labels=[study.labels[shown[1]]] * len(beat) if study.labels is not None else None,
-    )
-    show(figure, setting.run.figures / "localisation_beat", {"cosine": beat.astype(float).round(4)})
+if shareable:
+    beat = beat_map(METHOD, sample, places[0], setting)
+    show(draw_stills(beat, setting.footer), figures / "localisation_beat", {"cosine": beat.maps.astype(float).round(4)})
+    show_animation(draw_beat(beat, setting.footer), figures / "localisation_beat", beat.seconds)
 
 # %% [markdown]
-# ## Localisation: CMR to ECG
-# Mean over test subjects of the cosine of every ECG patch with the subject's CMR.
+# ## What of the ECG an output rests on
+# Integrated gradients from the isoelectric line, occlusion of leads and waves, attention rollout and the published
+# localisation, for the pair's similarity, a risk head (CAD) and a phenotype head (LVM). A head has no pair to shuffle:
+# its baseline is somebody else's map. Integrated gradients must add up to the change of the output that they explain.
 
 # %%
-mean_map = study.segments.mean(axis=0)
-figure = draw_segments(mean_map, setting.profile.ecg, f"{setting.footer}, n = {len(study.segments):,}")
-show(figure, setting.run.figures / "localisation_ecg", {"cosine": mean_map.astype(float).round(4)})
+half = draw_sample(setting, store, 1 / 2)
+ecg_maps, leads, converged = study_ecg(half, setting)
+converged.round(4)
 
 # %%
-results = {"source": setting.footer, "arm": METHOD, "shares": shares.reset_index().to_dict("records")}
+parts = {"attribution_waves": ("integrated gradients", WAVES), "occlusion_waves": ("occlusion", WAVES)}
+parts |= {"occlusion_leads": ("occlusion", LEADS)}
+for name, (method, where) in parts.items():
+    chosen = leads[leads["map"].eq(method) & leads["region"].isin(where)]
+    show(draw_measures(chosen, "share", setting.footer, "output", "region"), figures / name, chosen.round(4))
+show_measures(leads[leads["measure"] != "share"], setting.footer, figures / "attribution", "output")
+
+# %%
+mean_map = ecg_maps[METHOD]["similarity"][0].localisation.mean(axis=0)
+figure = draw_segments(mean_map, setting.profile.ecg, f"{setting.footer}, n = {len(half):,}")
+show(figure, figures / "localisation_ecg", {"cosine": mean_map.astype(float).round(4)})
+for output, (maps, _) in ecg_maps[METHOD].items() if shareable else ():
+    k = chosen_examples(np.abs(maps.gradients).sum(axis=(1, 2)))["median"]
+    page = {"attribution": maps.gradients[k], "attribution_label": output, "unit": "(4 SD)", "simultaneous": True}
+    title = f"Integrated gradients of {output}, {METHOD}; subject of median size"
+    figure = draw_electrocardiogram(half.ecg[k].cpu().numpy() / 4, setting.footer, rate, title, **page)
+    show(figure, figures / f"attribution_ecg_{output}", {"gradients": maps.gradients[k].astype(float).round(5)})
+
+# %% [markdown]
+# ## Are these maps of what was learnt?
+# Weights made random from the head to the input, another training, permuted labels, and a shift of the input that the
+# first layer takes off again. A map that passes none of its checks means nothing.
+
+# %%
+few = draw_sample(setting, store, 1 / 8)
+sanity = sanity_table(METHOD, few, setting, store, other_arm="mmcl")
+show(draw_cascade(sanity, setting.footer), figures / "sanity_cascade", sanity.round(4))
+sanity[sanity["check"] != "random weights"].set_index(["check", "map", "measure"]).round(3)
+
+# %% [markdown]
+# ## What is and what is not supported
+# Said from the numbers: supported is what is above chance and above shuffled pairs, both with 95 % intervals, without a
+# correction for the number of comparisons.
+
+# %%
+verdicts = findings(pd.concat([final, leads]).query("arm == @METHOD and measure != 'share'"))
+checks = list(sanity_verdicts(sanity)["verdict"])
+print(*verdicts, *checks, sep="\n")
+
+# %%
+tables = {"maps": regions, "attribution": leads, "convergence": converged, "sanity": sanity}
+indexed = {"retrieval": retrieval, "decodability": layers, "counterfactual": moved}
+tables |= {name: table.reset_index() for name, table in indexed.items()}
+results = {name: table.to_dict("records") for name, table in tables.items()} | {
+    "source": setting.footer,
+    "arm": METHOD,
+    "n": {"maps": len(sample), "attribution": len(half), "sanity": len(few)},
+    "left_out": left_out(sample),
+    "verdicts": [*verdicts, *checks],
+    "segments_r2": {name: m.r2 for name, m in measures.items()} | ({} if scars is None else {"Scar depth": scars.r2}),
+}
 write_json(setting.run.results("06_interpret_latent_space"), results)
 
 # %%
-assert shares["value"].dropna().between(0, 1).all(), "a share outside 0 to 1"
+assert (converged["median"] < 0.05).all(), "integrated gradients that do not add up to the change of the output"
+assert regions.loc[regions["measure"] != "pixel AUROC", "value"].dropna().between(0, 1).all(), "a share outside 0 to 1"

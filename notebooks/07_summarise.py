@@ -176,6 +176,7 @@ largest = largest_gains(pd.concat([risk, phenotypes]))
 largest
 
 # %%
+maps = read_json(setting.run.results("06_interpret_latent_space"))["maps"]
 retrieval = read_json(setting.run.results("03_pretrain_mmcl"))["retrieval"]
 scores = {"AUROC": plain_auroc, "R2": plain_r2[plain_r2["target"].isin(groups)]}
 same = {"source": setting.footer, "few": few, "subjects": cohort_results["splits"], "retrieval": retrieval}
@@ -190,7 +191,7 @@ results = summarised | {
     "sentences": found,
     "beyond the paper": best,
     "largest gains": largest.to_dict("records"),
-    "localisation": read_json(setting.run.results("06_interpret_latent_space"))["shares"],
+    "maps": maps,
 }
 write_json(setting.run.results("07_summarise"), results)
 

@@ -14,26 +14,16 @@ from mmcl.evaluation.intervals import bootstrap
 from mmcl.evaluation.retrieval import chance_scores, retrieval_interval, retrieval_ranks, retrieval_scores
 from mmcl.interpretation.decodability import fit_on_store
 from mmcl.interpretation.hearts import read_hearts
-from mmcl.models.contrastive import ContrastiveModel
+from mmcl.interpretation.models import contrastive_model
 from mmcl.phenotypes import TARGETS
 from mmcl.setting import Setting
 from mmcl.training.features import stored_features
-from mmcl.training.pretraining import load_module, new_module, pretrain
 
 ORACLE, PREDICTED = "phenotypes, read twice", "phenotypes, predicted"
 """References of retrieval, see `phenotype_retrieval`."""
 
 READING_ERROR = 1.0
 """Errors of the oracle's reading of phenotypes, in those of a published image analysis."""
-
-
-def contrastive_model(arm: str, setting: Setting) -> ContrastiveModel:
-    """The contrastive model of `arm`, in evaluation mode; `random` has untrained encoders and heads."""
-    if arm != "random":
-        return load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(setting.run.seed)
-        return new_module("mmcl", setting.profile, setting.preset, setting.run.seed).model.eval()
 
 
 @dataclass(frozen=True)
@@ -58,12 +48,12 @@ class Pairs:
 @torch.no_grad()
 def pair(arm: str, setting: Setting, store: Store, batch: int = 256) -> Pairs:
     """Projections of the ECG (first window) and CMR of every test subject by the contrastive model of `arm`."""
-    model, device = contrastive_model(arm, setting).to(setting.device), setting.device
+    model, device = contrastive_model(arm, setting), setting.device
     rows = store.indices("test", one_each=True)
     parts = []
     for some in np.split(rows, range(batch, len(rows), batch)):
         ecg = first_crop(torch.from_numpy(store.ecg[some]).to(device), setting.profile.ecg.window)
-        cmr = resize(torch.from_numpy(store.cmr[some]).to(device), setting.profile.cmr.image_size)
+        cmr = resize(torch.from_numpy(store.cmr[some]).to(device), setting.profile.cmr)
         parts.append([projected.cpu().numpy() for projected in model(ecg, cmr)])
     return Pairs(rows, *(np.concatenate(side) for side in zip(*parts, strict=True)))
 

@@ -1,4 +1,4 @@
-"""The localisation study: maps of many test subjects, and how much of them lies in the heart, with intervals."""
+"""The whole study: maps of the same subjects by every arm, measured, and by how long an arm was trained."""
 
 from __future__ import annotations
 
@@ -7,78 +7,95 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mmcl.data.store import Store
-from mmcl.interpretation.localisation import Projections, ecg_segments, pairwise
-from mmcl.interpretation.regions import RegionMaps, mask_share, positive_share, project_rows, region_maps
+from mmcl.config import LEADS
+from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
+from mmcl.interpretation.image_maps import Maps, image_maps, image_table
+from mmcl.interpretation.localisation import pairwise, project
+from mmcl.interpretation.measures import positive_share
+from mmcl.interpretation.models import contrastive_model
+from mmcl.interpretation.sample import Sample
 from mmcl.setting import Setting
-from mmcl.training.pretraining import load_module, pretrain
+from mmcl.training.comparison import COMPARED
+from mmcl.training.kept_epochs import kept_epochs
+from mmcl.training.pretraining import ARMS, pretrain
 
-LABELS = {"heart": (1, 2, 3, 4), "myocardium": (2, 4), "scar": (4,)}
-"""Region -> segmentation labels; scar is part of the myocardium."""
+ECG_ARMS = ("random", *COMPARED)
+"""Arms whose ECG encoder has maps."""
 
-FRAME = 2
-"""End-diastole among the stored frames, on which maps are laid."""
+PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm][0] == "mmcl")
+"""Arms with both encoders and both projection heads, without which no similarity of a pair is defined."""
+
+
+def study_images(sample: Sample, setting: Setting) -> tuple[dict[str, dict[str, Maps]], pd.DataFrame]:
+    """Maps of the images by arm, and where they lie, see `image_table`; column `epochs` is 0 for the final weights.
+
+    Epochs whose weights the recipe of MMCL keeps (`keep_epochs`) are rows of their arm.
+    """
+    maps, tables = {}, []
+    for arm in PAIR_ARMS:
+        maps[arm] = image_maps(contrastive_model(arm, setting), sample, setting)
+        tables.append(image_table(maps[arm], sample, setting, arm).assign(epochs=0))
+        kept = {} if arm == "random" else kept_epochs(pretrain(arm, setting))
+        for epoch, weights in kept.items():
+            early = image_maps(contrastive_model(arm, setting, weights), sample, setting)
+            tables.append(image_table(early, sample, setting, arm).assign(epochs=epoch))
+    return maps, pd.concat(tables, ignore_index=True)
+
+
+def study_ecg(
+    sample: Sample, setting: Setting
+) -> tuple[dict[str, dict[str, tuple[EcgMaps, EcgMaps]]], pd.DataFrame, pd.DataFrame]:
+    """Maps of the ECGs by arm; what they rest on, see `ecg_table`; and how well integrated gradients converged."""
+    maps = {arm: ecg_maps(arm, sample, setting) for arm in ECG_ARMS}
+    tables = [ecg_table(found, sample, setting, arm) for arm, found in maps.items()]
+    converged = [convergence_table(found, arm) for arm, found in maps.items()]
+    return maps, pd.concat(tables, ignore_index=True), pd.concat(converged, ignore_index=True)
+
+
+def left_out(sample: Sample) -> list[str]:
+    """What is not measured, and why."""
+    told = [
+        f"Similarity maps of {', '.join(arm for arm in ECG_ARMS if arm not in PAIR_ARMS)} are not defined: without "
+        "contrastive training there is no CMR encoder and no projection head."
+    ]
+    if sample.labels is None:
+        told.append("Regions of the image are not measured: the cohort has no segmentation.")
+    elif not sample.mask("scar").any():
+        told.append("Scar is not measured: no segmentation of the sample has one.")
+    if sample.truth is None:
+        told.append("Territories, facing leads and activation are not measured: the cohort does not know them.")
+        told.append("Waves are those that the delineator found.")
+    return told
 
 
 @dataclass(frozen=True)
-class Study:
-    """Maps of n test subjects: `maps` ECG -> CMR; `segments` (n, 12, times) CMR -> ECG; `images`, `labels` (n, crop,
-    crop) at end-diastole, `labels` None where the cohort has no segmentation; `projections` behind them all."""
+class Beat:
+    """One subject over its window of `seconds`: `maps` (times, rows, columns), cosine of each ECG time with each cell
+    of the CMR; `image` (side, side), its `labels` or None; `trace` (samples,) of lead II, standardised."""
 
-    maps: RegionMaps
-    segments: np.ndarray
-    images: np.ndarray
+    maps: np.ndarray
+    image: np.ndarray
     labels: np.ndarray | None
-    projections: Projections
-
-    def over_time(self, position: int) -> np.ndarray:
-        """Pairwise map of one subject, (times, rows, columns): cosine of each ECG time with each cell of the CMR."""
-        one = Projections(*(tensor[position : position + 1] for tensor in self.projections))
-        return pairwise(one)[0].numpy()
+    trace: np.ndarray
+    seconds: float
 
 
-def localise(arm: str, setting: Setting, store: Store) -> Study:
-    """Maps of the first `localisation_subjects` test subjects by the contrastive model of `arm`."""
-    rows = store.indices("test", one_each=True)[: setting.profile.localisation_subjects]
-    model = load_module(pretrain(arm, setting), arm, setting.profile, setting.preset).model
-    projections = project_rows(model, store.ecg[rows], store.cmr[rows], setting)
-    labels = None if store.labels is None else store.labels[rows, FRAME]
-    segments = ecg_segments(projections).numpy()
-    return Study(region_maps(projections), segments, store.cmr[rows, FRAME], labels, projections)
+def beat_map(arm: str, sample: Sample, position: int, setting: Setting) -> Beat:
+    """Pairwise maps of the subject at `position`, by `arm`."""
+    model, one, ecg = contrastive_model(arm, setting), slice(position, position + 1), setting.profile.ecg
+    projected = project(model, sample.ecg[one], sample.cmr[one], setting.preset.norm_local_tokens)
+    return Beat(
+        pairwise(projected)[0].cpu().numpy(),
+        sample.images[position],
+        None if sample.labels is None else sample.labels[position],
+        sample.ecg[position, LEADS.index("II")].cpu().numpy(),
+        ecg.window / ecg.sampling_rate,
+    )
 
 
-def share_table(study: Study, setting: Setting) -> pd.DataFrame:
-    """Mean share of each map's positive part inside each region: value, low, high (95 % bootstrap over subjects), n.
-
-    Rows `area` are the region's share of the image. Subjects without the region are left out of its rows; without a
-    segmentation the table is empty.
-    """
-    rows = []
-    for region, values in LABELS.items() if study.labels is not None else ():
-        mask = np.isin(study.labels, values)
-        there = mask.any(axis=(1, 2))
-        shares = {"area": mask_share(mask)}
-        for name in ("matched", "shuffled", "difference"):
-            shares[name] = positive_share(getattr(study.maps, name), mask)
-        for name, share in shares.items():
-            given = share[there & np.isfinite(share)]
-            random = np.random.default_rng(setting.run.seed)
-            draws = [random.choice(given, len(given)).mean() for _ in range(setting.profile.downstream.bootstrap)]
-            low, high = np.quantile(draws, [0.025, 0.975]) if len(given) else (np.nan, np.nan)
-            value = given.mean() if len(given) else np.nan
-            rows.append({"region": region, "map": name, "value": value, "low": low, "high": high, "n": len(given)})
-    return pd.DataFrame(rows, columns=["region", "map", "value", "low", "high", "n"]).set_index(["region", "map"])
-
-
-def median_subjects(study: Study) -> np.ndarray:
-    """Positions of the subjects at the lower quartile, median and upper quartile of the matched map's share in the
-    heart.
-
-    Without a segmentation, of the matched map's mean.
-    """
-    if study.labels is None:
-        quality = study.maps.matched.mean(axis=(1, 2))
-    else:
-        quality = np.nan_to_num(positive_share(study.maps.matched, np.isin(study.labels, LABELS["heart"])))
-    order = np.argsort(quality)
-    return order[[len(order) // 4, len(order) // 2, 3 * len(order) // 4]]
+def heart_share(maps: np.ndarray, sample: Sample) -> np.ndarray:
+    """Share (n,) of each map's positive part in the heart, by which examples are chosen; without a segmentation its
+    mean."""
+    if sample.labels is None:
+        return maps.mean(axis=(1, 2))
+    return positive_share(maps, sample.mask("heart"))

@@ -53,6 +53,12 @@ class ContrastiveModel(nn.Module):
         """(ECG projections, CMR projections), each (batch, projection), not normalised: the loss does that."""
         return self.project_ecg(ecg), self.project_cmr(cmr)
 
+    def project_cells(self, ecg: torch.Tensor, cmr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What `forward` gives, and the projection of each cell of the CMR feature map: (batch, cells, projection)."""
+        features = self.encoder_imaging.feature_map(cmr)
+        cells = self.projection_head_imaging(features.flatten(2).transpose(1, 2))
+        return self.project_ecg(ecg), self.projection_head_imaging(features.mean(dim=(2, 3))), cells
+
     def project_phases(
         self, ecg: torch.Tensor, cmr: torch.Tensor, closeness: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
@@ -149,29 +150,30 @@ def draw_maps(
         figure = new_figure(2 * cell + 0.8, source, width=max(cell * columns + 1.1, 4.5), note=note)
         panels = figure.subplots(2, columns, squeeze=False)
         for column, (image, overlay, title) in enumerate(zip(images, maps, titles, strict=True)):
-            rows_count, columns_count = np.shape(image)
             contours = None if labels is None else labels[column]
             draw_frame(panels[0, column], image, contours, spacing)
             draw_frame(panels[1, column], image, contours, spacing, bar=False)
             panels[0, column].set_title(title, fontsize=9)
-            overlay = _enlarged(np.asarray(overlay, dtype=np.float64), (rows_count, columns_count))
-            # Values near the middle of the scale let the anatomy through.
-            strength = np.abs(overlay) / largest if diverging else (overlay - low) / max(high - low, 1e-12)
-            shown = panels[1, column].imshow(
-                overlay,
-                cmap="RdBu_r" if diverging else "inferno",
-                vmin=low,
-                vmax=high,
-                alpha=0.1 + 0.7 * np.clip(strength, 0, 1),
-                gid="map",
-            )
-            shown.set_interpolation("nearest")
+            shown = draw_overlay(panels[1, column], overlay, np.shape(image), low, high, diverging)
         if labels is not None:
             handles = contour_handles(any((np.asarray(m) == SCAR).any() for m in labels))
             figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=1.2)
         scale = ScalarMappable(shown.norm, shown.cmap)
         figure.colorbar(scale, ax=panels.ravel().tolist(), label=label, shrink=0.5, anchor=(0, 0), pad=0.02)
     return figure
+
+
+def draw_overlay(
+    axes: Axes, overlay: np.ndarray, shape: tuple[int, int], low: float, high: float, diverging: bool = True
+) -> AxesImage:
+    """A map (rows, columns) over an image of `shape`, from `low` to `high`; values near the middle of a `diverging`
+    scale, or near its lower end, let the anatomy through."""
+    overlay = _enlarged(np.asarray(overlay, dtype=np.float64), shape)
+    strength = np.abs(overlay) / high if diverging else (overlay - low) / max(high - low, 1e-12)
+    colours, alpha = "RdBu_r" if diverging else "inferno", 0.1 + 0.7 * np.clip(strength, 0, 1)
+    shown = axes.imshow(overlay, cmap=colours, vmin=low, vmax=high, alpha=alpha, gid="map")
+    shown.set_interpolation("nearest")
+    return shown
 
 
 def read_real_stack(folder: str | Path, title: str = "real (ACDC)") -> SliceStack:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from mmcl.config import LEADS
 from mmcl.data.store import Store
 from mmcl.interpretation.pairing import Pairs
-from mmcl.interpretation.study import FRAME
+from mmcl.interpretation.sample import FRAME
 from mmcl.phenotypes import PHENOTYPES
 from mmcl.plotting.cine import SCAR, contour_handles, draw_frame
 from mmcl.plotting.style import INK, new_figure, style

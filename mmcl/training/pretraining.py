@@ -25,6 +25,7 @@ from mmcl.setting import Setting
 from mmcl.training.batches import Batches, StoredPairs
 from mmcl.training.compute import compile_model
 from mmcl.training.experiments import ARMS, arm_numbers, arm_setting, stages
+from mmcl.training.kept_epochs import KeepEpochs, kept_epochs
 from mmcl.training.objectives import OBJECTIVES, Pretraining
 from mmcl.training.trainer import BEST, LAST, METRICS, make_trainer
 
@@ -55,7 +56,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     if not is_finished(folder / "started.json", mark):
-        for stale in (FINISHED, LAST, BEST, WEIGHTS, METRICS):
+        for stale in (FINISHED, LAST, BEST, WEIGHTS, METRICS, *kept_epochs(folder).values()):
             (folder / stale).unlink(missing_ok=True)
         write_json(folder / "started.json", {"fingerprint": mark})
 
@@ -68,8 +69,9 @@ def pretrain(arm: str, setting: Setting) -> Path:
     rows = training_rows(store, told.pairs, run.seed), store.indices("validation")
     train, validation = (StoredPairs(store, chosen, module.fields) for chosen in rows)
     compile_model(module.model, profile.compute, setting.device)
+    keep, device = KeepEpochs(folder, getattr(recipe, "keep_epochs", ())), setting.device
     trainer = make_trainer(
-        folder, recipe.epochs, recipe.clip, setting.device, "validation_loss", "min", profile.compute
+        folder, recipe.epochs, recipe.clip, device, "validation_loss", "min", profile.compute, (keep,)
     )
     last = folder / LAST
     trainer.fit(
@@ -119,10 +121,10 @@ def new_module(arm: str, profile: Profile, preset: Preset, seed: int) -> Pretrai
     return OBJECTIVES[look_up(ARMS, arm, "arm").objective](*arm_numbers(arm, profile, preset), seed)
 
 
-def load_module(folder: Path, arm: str, profile: Profile, preset: Preset) -> Pretraining:
-    """The trained module of an arm, in evaluation mode, on the CPU."""
+def load_module(folder: Path, arm: str, profile: Profile, preset: Preset, weights: str = WEIGHTS) -> Pretraining:
+    """The trained module of an arm, in evaluation mode, on the CPU; `weights` is a file in `folder`."""
     module = new_module(arm, profile, preset, seed=0)
-    module.model.load_state_dict(load_file(folder / WEIGHTS))
+    module.model.load_state_dict(load_file(folder / weights))
     return module.eval()
 
 

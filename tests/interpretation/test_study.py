@@ -1,48 +1,144 @@
-"""The localisation study on a small trained model: shapes, baselines, and what is left out without a segmentation."""
+"""The study on a small store: what is measured with a segmentation and the truth, and what is left out without."""
+
+import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmcl.data.store import Store
-from mmcl.interpretation.pairing import retrieval_table
-from mmcl.interpretation.study import localise, median_subjects, share_table
-from mmcl.setting import open_setting
+from mmcl.interpretation import study
+from mmcl.interpretation.image_maps import image_maps, image_table
+from mmcl.interpretation.models import contrastive_model, untrained_model
+from mmcl.interpretation.sample import draw_sample
+from mmcl.interpretation.sanity import cascade, map_similarity, permuted_labels, sanity_table, shifted_input
+from mmcl.interpretation.truth import Truth
+from mmcl.interpretation.verdict import findings, sanity_verdicts
+from mmcl.interpretation.waves import Fiducials
 
 
 @pytest.fixture(scope="module")
-def study(smoke_run):
-    setting = open_setting("smoke", device="cpu")
-    return localise("mmcl", setting, Store.open(smoke_run.store))
+def setting(smoke_run):
+    from mmcl.setting import open_setting
+
+    return open_setting("smoke", device="cpu")
 
 
-def test_maps_have_one_row_per_test_subject(study):
-    assert study.maps.matched.shape == study.maps.shuffled.shape
-    assert len(study.maps.matched) == len(study.segments) == len(study.images) == 8
-    assert study.segments.shape == (8, 12, 12)
-    beat = study.over_time(3)
-    assert beat.shape == (12, *study.maps.matched.shape[1:]) and (np.abs(beat) <= 1).all()
-    assert len(set(median_subjects(study))) == 3
+@pytest.fixture(scope="module")
+def sample(setting, smoke_run):
+    """Noise for ECG and CMR, of which nothing is known."""
+    return draw_sample(setting, Store.open(smoke_run.store))
 
 
-def test_without_a_segmentation_there_are_no_shares(study):
-    assert study.labels is None
-    assert share_table(study, open_setting("smoke", device="cpu")).empty
+@pytest.fixture(scope="module")
+def known(sample):
+    """The same subjects with a segmentation, a scar in every second and the truth of their hearts."""
+    n = len(sample)
+    row, column = np.indices(sample.images.shape[1:]) - 39
+    radius = np.hypot(row, column)
+    labels = np.tile(np.where(radius < 10, 3, np.where(radius < 16, 2, 0)).astype(np.uint8), (n, 1, 1))
+    labels[::2][:, (row < -10) & (radius < 16) & (np.abs(column) < 4)] = 4
+    fiducials = Fiducials(
+        np.tile([[0.5, 1.3, 2.1]], (n, 1)), *np.full((3, n), [[0.16], [0.1], [0.4]]), np.zeros((n, 3), int)
+    )
+    depth, supply = np.zeros((n, 16)), np.zeros((n, 16), int)
+    depth[::2, 6], supply[:, [9, 10, 11]] = 0.7, 1
+    facing = np.where(depth.any(axis=1)[:, None], np.linspace(-1, 1, 12), np.nan)
+    truth = Truth(fiducials, np.tile(np.linspace(0, 90, 40), (n, 1)), supply, depth, facing)
+    onsets, waves = np.full(n, -0.04), np.zeros(sample.waves.shape, np.uint8)
+    waves[:, 40:55], waves[:, 55:68], waves[:, 68:78], waves[:, 78:110] = 1, 2, 3, 4
+    return dataclasses.replace(sample, labels=labels, truth=truth, fiducials=fiducials, waves=waves, onsets=onsets)
 
 
-def test_shares_stand_beside_their_baselines(study):
-    import dataclasses
+def test_maps_of_images_have_one_row_a_place_and_its_baselines(known, setting):
+    maps = image_maps(contrastive_model("random", setting), known, setting)
+    assert all(one.shape == other.shape and len(one) == 8 for one, other in maps.values())
+    own, shuffled = maps["localisation"]
+    less = maps["localisation, less others"].own
+    assert (np.abs(own) <= 1).all() and not np.allclose(own, shuffled)
+    # What one's own ECG adds to the mean of the others sums to nothing over all ECGs of one image.
+    assert np.abs(less).max() < np.abs(own).max()
+    table = image_table(maps, known, setting, "random")
+    heart = table[(table["region"] == "heart") & (table["measure"] == "positive share")]
+    assert len(heart) == len(maps) and heart["baseline"].to_numpy() == pytest.approx(np.pi * 16**2 / 78**2, rel=0.02)
+    assert (table.loc[table["region"] == "scar", "n"] <= 4).all()
+    hits = table[table["measure"] == "territory of the scar"].set_index(["map", "region"])
+    assert hits.loc[("occlusion", "all"), "baseline"] == pytest.approx(1 / 2)
+    assert hits.loc[("occlusion", "LAD"), "n"] == 4 and hits.loc[("occlusion", "RCA"), "n"] == 0
 
-    labels = np.zeros(study.images.shape, np.uint8)
-    labels[:, 20:50, 20:50] = 3
-    labels[:4, 20:30, 20:30] = 4
-    table = share_table(dataclasses.replace(study, labels=labels), open_setting("smoke", device="cpu"))
-    assert table.loc[("heart", "area"), "value"] == pytest.approx(900 / 78**2)
-    assert table.loc[("scar", "area"), "n"] == 4 and table.loc[("heart", "area"), "n"] == 8
-    assert {"matched", "shuffled", "difference"} <= set(table.loc["heart"].index)
+
+def test_without_segmentation_and_truth_their_rows_are_left_out(sample, known, setting):
+    maps = image_maps(contrastive_model("random", setting), sample, setting)
+    assert image_table(maps, sample, setting, "random").empty
+    only_labels = dataclasses.replace(known, truth=None)
+    assert "territory of the scar" not in set(image_table(maps, only_labels, setting, "random")["measure"])
+    told = " ".join(study.left_out(sample))
+    assert "mdm are not defined" in told and "no segmentation" in told and "delineator" in told
+    assert len(study.left_out(known)) == 1
 
 
-def test_retrieval_is_scored_against_chance(smoke_run):
-    setting = open_setting("smoke", device="cpu")
-    table = retrieval_table(["mmcl"], setting, Store.open(smoke_run.store))
-    assert table.loc[("mmcl", "recall@1"), "chance"] == pytest.approx(1 / 8)
-    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
+def test_the_study_of_ecgs_measures_each_output(known, setting, monkeypatch):
+    monkeypatch.setattr(study, "ECG_ARMS", ("random",))
+    maps, table, converged = study.study_ecg(known, setting)
+    assert set(maps["random"]) == {"similarity", "CAD", "LVM"} == set(converged["output"])
+    assert (converged["median"] < 0.05).all()
+    assert not table.duplicated(["output", "map", "measure", "region"]).any()
+    at = table.set_index(["output", "map", "measure", "region"])
+    assert at.loc[("LVM", "integrated gradients", "share", "QRS"), "baseline"] == pytest.approx(13 / 300)
+    leads = table[(table["map"] == "occlusion") & (table["output"] == "CAD") & table["baseline"].eq(1 / 12)]
+    assert leads["value"].sum() == pytest.approx(1) and leads["shuffled"].isna().all()
+    assert at.loc[("any output", "rollout", "lead AUROC", "facing the scar"), "n"] == 4
+    assert np.isfinite(at.loc[("similarity", "localisation", "time correlation", "activation"), "gain"])
+    unknown = study.ecg_table(maps["random"], dataclasses.replace(known, truth=None), setting, "random")
+    assert set(unknown["measure"]) == {"share"}
+
+
+def test_the_cascade_ends_at_random_weights_and_leaves_the_model_as_it_was(setting):
+    model, other = untrained_model(setting, 1), untrained_model(setting, 2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for side, prefix in (
+        ("ecg", ("encoder_ecg", "projection_head_ecg")),
+        ("cmr", ("encoder_im", "projection_head_im")),
+    ):
+        for step, (_, changed) in enumerate(cascade(model, other, side)):
+            state = changed.state_dict()
+            if step == 0:
+                assert all(name.startswith(("projection", "encoder_ecg.fc")) for name in before
+                           if not state[name].equal(before[name]))  # fmt: skip
+        fresh = other.state_dict()
+        assert all(state[name].equal(fresh[name] if name.startswith(prefix) else before[name]) for name in state)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_map_is_like_itself_and_unlike_its_negative():
+    maps = np.random.default_rng(0).normal(size=(3, 12, 20))
+    same, opposite = map_similarity(maps, 2 * maps), map_similarity(maps, -maps)
+    assert same["Spearman"] == pytest.approx(np.ones(3)) and same["SSIM"] == pytest.approx(np.ones(3))
+    assert opposite["Spearman"] == pytest.approx(-np.ones(3)) and (opposite["SSIM"] < 0).all()
+    assert set(map_similarity(maps[:, :, :1], maps[:, :, :1])) == {"Spearman"}
+
+
+def test_a_shift_that_the_model_undoes_moves_some_maps_and_not_others(sample, setting):
+    model = untrained_model(setting, 1)
+    found = shifted_input(model, sample, setting, model.project_cmr(sample.cmr))
+    change = {name: measures["relative change"] for name, measures in found.items()}
+    assert max(change["gradient"].max(), change["localisation"].max(), change["rollout"].max()) < 1e-3
+    assert min(change["input x gradient"].min(), change["integrated gradients"].min()) > 0.01
+
+
+def test_a_head_on_permuted_labels_has_another_map(sample, setting, smoke_run):
+    found = permuted_labels("random", sample, setting, Store.open(smoke_run.store))
+    assert (np.abs(found["integrated gradients, LVM"]["Spearman"]) < 1).all()
+
+
+def test_verdicts_follow_the_numbers(setting, sample, smoke_run):
+    table = sanity_table("random", sample, setting, Store.open(smoke_run.store))
+    checks = sanity_verdicts(table).set_index(["side", "map"])
+    assert "shifted input" in checks.loc[("ecg", "gradient"), "passed"]
+    assert checks.loc[("ecg", "input x gradient"), "verdict"].endswith("it means nothing.")
+    row = {"arm": "mmcl", "map": "occlusion", "measure": "pixel AUROC", "region": "heart", "n": 9, "baseline": 0.5}
+    row |= {"value": 0.7, "low": 0.6, "high": 0.8, "shuffled": 0.5, "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3}
+    changes = ({}, {"gain_low": -0.1}, {"low": 0.4}, {"gain": np.nan}, {"low": np.nan})
+    said = findings(pd.DataFrame([row | change for change in changes]))
+    expected = (": supported", "baseline alone", "shuffled pairs alone", "no shuffled pair", "could not be measured")
+    assert all(part in sentence for part, sentence in zip(expected, said, strict=True))

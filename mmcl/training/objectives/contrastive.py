@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmcl.config import Preset, Profile
 from mmcl.data.augmentation import augment_cmr, first_crop, random_crop, resize
 from mmcl.data.cardiac_phase import frame_closeness
+from mmcl.losses.cells import cell_loss
 from mmcl.losses.clip import clip_loss, labels, logits
 from mmcl.losses.phases import phase_loss
 from mmcl.losses.sigmoid import sigmoid_loss
@@ -39,6 +40,8 @@ class Contrastive(Pretraining):
             raise ValueError(f"unknown loss {recipe.loss!r}; expected one of {', '.join(LOSSES)}")
         if recipe.local_weight > 0 and profile.cmr.frames != "three":
             raise ValueError(f"frames {profile.cmr.frames!r}: expected 'three', which the local term tells apart")
+        if recipe.local_weight > 0 and recipe.cell_weight > 0:
+            raise ValueError("local_weight and cell_weight above 0: expected one of the two")
         self.cmr = profile.cmr
         sigmoid = recipe.loss == "sigmoid"
         self.model = ContrastiveModel(
@@ -84,14 +87,19 @@ class Contrastive(Pretraining):
         self, ecg: torch.Tensor, cmr: torch.Tensor, closeness: torch.Tensor | None, random: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of such views, and what is logged beside it."""
-        if closeness is None:
-            z_ecg, z_cmr = self.model(ecg, cmr)
-            loss, scores = self.contrast(z_cmr, z_ecg), {}
-        else:
+        recipe = self.recipe
+        if closeness is not None:
             known = closeness.isfinite().flatten(1).all(dim=1)
             z_ecg, z_cmr, *phases = self.model.project_phases(ecg, cmr, closeness.nan_to_num(1.0))
-            local = phase_loss(*phases, known, self.temperature)
-            loss, scores = self.contrast(z_cmr, z_ecg) + self.recipe.local_weight * local, {"local": local}
+            local = recipe.local_weight * phase_loss(*phases, known, self.temperature)
+        elif recipe.cell_weight > 0:
+            z_ecg, z_cmr, cells = self.model.project_cells(ecg, cmr)
+            local = recipe.cell_weight * cell_loss(cells, z_ecg, self.temperature, recipe.lambda_0)
+        else:
+            (z_ecg, z_cmr), local = self.model(ecg, cmr), None
+        loss, scores = self.contrast(z_cmr, z_ecg), {}
+        if local is not None:
+            loss, scores = loss + local, {"local": local}
         with torch.no_grad():
             nearest = logits(z_ecg, z_cmr, self.temperature).argmax(dim=1)
             scores["top1"] = (nearest == labels(len(ecg), nearest.device)).float().mean()

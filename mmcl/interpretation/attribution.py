@@ -1,0 +1,116 @@
+"""What an output of a model depends on, by gradients: integrated gradients and Grad-CAM (captum).
+
+An output is a function of an input (batch, ...) and, where it has one, of a `target` (batch, width), that returns one
+number a subject (batch,): the similarity of a pair, or the score of a linear head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mmcl.evaluation.probe import LinearProbe
+from mmcl.models.contrastive import ContrastiveModel
+from mmcl.models.ecg_encoder import EcgEncoder
+
+Output = Callable[..., torch.Tensor]
+
+
+def similarity(project: Callable[[torch.Tensor], torch.Tensor]) -> Output:
+    """Cosine, in [-1, 1], of a projected input with `target`, the other modality's projection."""
+
+    def output(inputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return F.cosine_similarity(project(inputs), target, dim=1)
+
+    return output
+
+
+def probe_score(encoder: EcgEncoder, probe: LinearProbe, name: str) -> Output:
+    """The target `name` of a linear probe on `encoder`: a phenotype in its unit, the log-odds of a disease.
+
+    ValueError where the probe has no such target or could not be fitted.
+    """
+    if name not in probe.names or not np.isfinite(probe.intercept[probe.names.index(name)]):
+        raise ValueError(f"probe of {', '.join(probe.names)}: expected a fitted target {name!r}")
+    k = probe.names.index(name)
+    device = encoder.pos_embed.device
+    weight = torch.as_tensor(probe.coefficient[k] / probe.std, dtype=torch.float32, device=device)
+    constant = float(probe.intercept[k] - (probe.coefficient[k] / probe.std) @ probe.mean)
+
+    def output(inputs: torch.Tensor) -> torch.Tensor:
+        return encoder(inputs) @ weight + constant
+
+    return output
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """Integrated gradients: `values` of the input's shape, and `delta` (batch,), what they lack to completeness.
+
+    They should sum to what the output changes from the baseline to the input; `delta` is by how much they do not, as a
+    share of that change's root mean square over the batch.
+    """
+
+    values: torch.Tensor
+    delta: torch.Tensor
+
+
+def integrated_gradients(
+    output: Output,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None = None,
+    steps: int = 32,
+    batch: int = 512,
+    baseline: torch.Tensor | float = 0.0,
+) -> Integrated:
+    """Integrated gradients of `output` from `baseline` to `inputs` (Sundararajan et al. 2017, ICML).
+
+    The baseline is 0: of a standardised ECG free of wander the isoelectric line. `steps` points of a Gauss-Legendre
+    quadrature, `batch` at a time.
+    """
+    from captum.attr import IntegratedGradients
+
+    values, delta = IntegratedGradients(output).attribute(
+        inputs,
+        baselines=baseline,
+        additional_forward_args=target,
+        n_steps=steps,
+        internal_batch_size=max(batch, len(inputs)),
+        return_convergence_delta=True,
+    )
+    arguments = () if target is None else (target,)
+    with torch.no_grad():
+        change = output(inputs, *arguments) - output(torch.zeros_like(inputs) + baseline, *arguments)
+    return Integrated(values.detach(), delta.detach() / change.square().mean().sqrt().clamp(min=1e-12))
+
+
+def gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
+    """Gradient of `output`, signed, of the shape of `inputs` (Simonyan et al. 2014)."""
+    from captum.attr import Saliency
+
+    return (
+        Saliency(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target, abs=False).detach()
+    )
+
+
+def input_times_gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
+    """Gradient of `output` times the input, of the shape of `inputs` (Shrikumar et al. 2016)."""
+    from captum.attr import InputXGradient
+
+    return InputXGradient(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target).detach()
+
+
+def grad_cam(model: ContrastiveModel, cmr: torch.Tensor, ecg: torch.Tensor, layer: str = "layer4") -> torch.Tensor:
+    """Grad-CAM of the pair's similarity on the CMR encoder: (batch, rows, columns), cells of `layer`'s feature map.
+
+    cmr: (batch, 3, side, side); ecg: (batch, projection). Channels weighed by their mean gradient (Selvaraju et al.
+    2017, ICCV), without the final ReLU, so that what speaks against the pair stays negative.
+    """
+    from captum.attr import LayerGradCam
+
+    method = LayerGradCam(similarity(model.project_cmr), getattr(model.encoder_imaging, layer))
+    return method.attribute(cmr, additional_forward_args=ecg).detach()[:, 0]

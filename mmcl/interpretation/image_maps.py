@@ -1,0 +1,103 @@
+"""ECG -> CMR: which parts of an image a pair's similarity rests on, by several maps, and where they lie."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from mmcl.interpretation.attribution import grad_cam
+from mmcl.interpretation.localisation import project
+from mmcl.interpretation.measures import (
+    pixel_auroc,
+    pointing_game,
+    positive_share,
+    summarise,
+    territories,
+    territory_hit,
+)
+from mmcl.interpretation.occlusion import occluded_projections
+from mmcl.interpretation.sample import REGIONS, Sample
+from mmcl.models.contrastive import ContrastiveModel
+from mmcl.setting import Setting
+from mmcl.simulation.truth import ARTERIES
+
+PATCH, STRIDE = 4, 8
+"""An image's side over the side of the square that is greyed (35 mm of 140), and over the step between squares."""
+
+MEASURES = {"positive share": positive_share, "pointing game": pointing_game, "pixel AUROC": pixel_auroc}
+
+
+class Maps(NamedTuple):
+    """Maps (n, rows, columns) of each subject's image with the subject's `own` ECG and with somebody else's."""
+
+    own: np.ndarray
+    shuffled: np.ndarray
+
+
+def image_maps(model: ContrastiveModel, sample: Sample, setting: Setting) -> dict[str, Maps]:
+    """Every map of every subject.
+
+    `localisation`, as published; `occlusion`, the drop of the similarity when a square is greyed; both also `less
+    others`, what the ECG adds to the mean of all others' maps; `Grad-CAM` on the last and on the second layer.
+    """
+    projected = project(model, sample.ecg, sample.cmr, setting.preset.norm_local_tokens)
+    ecg, partner = projected.ecg, torch.as_tensor(sample.partner, device=projected.ecg.device)
+    side = sample.cmr.shape[2]
+    occluded = occluded_projections(model, sample.cmr, side // PATCH, max(1, side // STRIDE))
+    vectors = {
+        "localisation": projected.cmr_local,
+        "occlusion": projected.cmr[:, None, None] - F.normalize(occluded, dim=-1),
+    }
+    maps = {}
+    others = (ecg.sum(dim=0) - ecg) / (len(ecg) - 1)
+    for name, local in vectors.items():
+        # Linear in the ECG's unit vector, so that the mean of the others' maps is the map of their mean.
+        for label, part in ((name, 0.0), (f"{name}, less others", others)):
+            own, shuffled = (torch.einsum("nrcw,nw->nrc", local, chosen - part) for chosen in (ecg, ecg[partner]))
+            maps[label] = Maps(own.cpu().numpy(), shuffled.cpu().numpy())
+    for label, layer in (("Grad-CAM", "layer4"), ("Grad-CAM, layer 2", "layer2")):
+        pair = (grad_cam(model, sample.cmr, chosen, layer).cpu().numpy() for chosen in (ecg, ecg[partner]))
+        maps[label] = Maps(*pair)
+    return maps
+
+
+def image_table(maps: dict[str, Maps], sample: Sample, setting: Setting, arm: str) -> pd.DataFrame:
+    """Where the maps lie: a row a map, measure and region; columns as `summarise` and arm, map, measure, region.
+
+    Regions: heart, myocardium and scar, against the region's share of the area (0.5 for an AUROC); `territory` of each
+    artery in subjects whose scar it caused, and of all. Without a segmentation, or without the truth of the arteries,
+    their rows are left out.
+    """
+    rows = []
+    resamples, seed = setting.profile.downstream.bootstrap, setting.run.seed
+
+    def add(name: str, measure: str, region: str, own: np.ndarray, shuffled: np.ndarray, baseline) -> None:
+        told = summarise(own, shuffled, baseline, resamples, seed)
+        rows.append({"arm": arm, "map": name, "measure": measure, "region": region, **told})
+
+    for region in REGIONS if sample.labels is not None else ():
+        mask = sample.mask(region)
+        area = mask.mean(axis=(1, 2))
+        for name, pair in maps.items():
+            for measure, function in MEASURES.items():
+                own, shuffled = (function(values, mask) for values in pair)
+                add(name, measure, region, own, shuffled, 0.5 if measure == "pixel AUROC" else area)
+    if sample.labels is not None and sample.truth is not None:
+        territory, culprit = territories(sample.labels, sample.truth.supply), culprits(sample)
+        for name, pair in maps.items():
+            (own, chance), (shuffled, _) = (territory_hit(values, territory, culprit) for values in pair)
+            for region, chosen in (("all", culprit >= 0), *((a, culprit == k) for k, a in enumerate(ARTERIES))):
+                hits = (np.where(chosen, values, np.nan) for values in (own, shuffled))
+                add(name, "territory of the scar", region, *hits, chance)
+    return pd.DataFrame(rows)
+
+
+def culprits(sample: Sample) -> np.ndarray:
+    """Artery (n,) that supplies most of each subject's scar; -1 without one in the image."""
+    depth, supply = sample.truth.transmurality, sample.truth.supply
+    burden = np.stack([(depth * (supply == k)).sum(axis=1) for k in range(len(ARTERIES))], axis=1)
+    return np.where(sample.mask("scar").any(axis=(1, 2)), burden.argmax(axis=1), -1)
