@@ -1,7 +1,5 @@
 """Augmentation, reading a store, simulation and embedding beside the plain way: one after another."""
 
-import types
-
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -13,7 +11,7 @@ from mmcl.models.pretrained import PretrainedEncoder
 from mmcl.profiles import profile
 from mmcl.simulation import cohort
 from mmcl.simulation.cohort import simulate_batches
-from mmcl.training.batches import Batches, StoredPairs, generator
+from mmcl.training.batches import Loader, Order, StoredPairs, generator
 from tests.benchmarks.bench_ecg_preprocessing import classic_baseline
 from tests.benchmarks.reference import models
 from tests.benchmarks.reference.augmentation import augment_one_cmr, augment_one_ecg
@@ -63,14 +61,13 @@ def test_cmr_augmentation(benchmark, device, hardware, keep):
 def test_reading(benchmark, store, device, hardware, keep):
     """An epoch of a store that the page cache holds, as both trainings take it in: nothing is augmented."""
     pairs, batch = StoredPairs(store, np.arange(len(store))), 16
-    data = Batches(pairs, pairs, batch, seed=0)
-    data.trainer = types.SimpleNamespace(world_size=1, global_rank=0)
+    data = Loader(pairs, Order(len(pairs), batch, seed=0, training=True), device)
 
     def one(item, random):
         return {name: torch.from_numpy(value.copy()) for name, value in item.items()}
 
     def fast():
-        return [{name: value.to(device) for name, value in one.items()} for one in data.train_dataloader()]
+        return list(data)
 
     def plain():
         loader = DataLoader(Augmented(pairs, one), batch, shuffle=True)

@@ -8,8 +8,8 @@ import torch
 from mmcl.config import Profile, preset
 from mmcl.data.augmentation import first_crop
 from mmcl.profiles import profile
-from mmcl.training.finetuning import Supervised
 from mmcl.training.pretraining import new_module
+from mmcl.training.supervised import Supervised
 from mmcl.training.tasks import open_task
 from tests.benchmarks.fast import compare_training
 from tests.benchmarks.reference.training import PUBLISHED

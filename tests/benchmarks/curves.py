@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
+import torch
 
 from mmcl.data.dicom import read_dicom_zip
 from mmcl.data.ecg_preprocessing import preprocess_ecg
@@ -89,7 +90,7 @@ def rough_rates(setting: Setting) -> dict[str, float]:
         rates["preprocess_cine"] = _rate(1, read_dicom_zip, folder / "a.zip", "s")
         rates |= {"raw_ecg": (folder / "a.xml").stat().st_size, "raw_cine": (folder / "a.zip").stat().st_size}
         store = random_store(folder / "store", paper, 64)
-        rates["read"] = _rate(len(store), StoredPairs(store, np.arange(len(store))).__getitems__, list(range(64)))
+        rates["read"] = _rate(len(store), StoredPairs(store, np.arange(len(store))).read, torch.arange(len(store)))
         for arm in ARMS:
             batch = BATCH_ON_CPU if device.type == "cpu" else getattr(paper, arm).batch
             recipe = dataclasses.replace(getattr(paper, arm), epochs=1, warmup=1, batch=batch)

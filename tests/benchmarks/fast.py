@@ -12,8 +12,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from mmcl.config import ComputeConfig
 from mmcl.data.store import Store
 from mmcl.training.batches import Batches, StoredPairs
+from mmcl.training.compute import compile_model
+from mmcl.training.objectives import Pretraining
 from mmcl.training.trainer import make_trainer
 from tests.benchmarks.reference.training import Published
 from tests.benchmarks.timing import Comparison, seconds, wait
@@ -120,8 +123,12 @@ def fit(
     callback: Callback,
     monitor: str = "validation_loss",
 ) -> None:
-    """Train as `pretrain` does, watched by `callback`."""
-    recipe = module.recipe
+    """Train as `pretrain` does, computed as by default, watched by `callback`."""
+    recipe, compute = module.recipe, ComputeConfig()
+    if isinstance(module, Pretraining):
+        compile_model(module.model, compute, device)
     mode = "min" if monitor.endswith("loss") else "max"
-    trainer = make_trainer(folder, recipe.epochs, recipe.clip, device, monitor, mode, (callback,), keep_last=False)
+    trainer = make_trainer(
+        folder, recipe.epochs, recipe.clip, device, monitor, mode, compute, (callback,), keep_last=False
+    )
     trainer.fit(module, Batches(*subjects, batch, module.seed))
