@@ -115,7 +115,7 @@ def test_a_start_is_trained_with_the_numbers_that_concern_it_once_for_all(tmp_pa
         ("x: {objective: cmr_simclr, start: mdm}", "arm 'x': starts from 'mdm'; expected that both have an ECG enc"),
         (
             "x: {objective: mdm, set: {mmcl.temperature: 0.2}}",
-            "mmcl.temperature changes nothing of it; expected compute, deco",
+            "mmcl.temperature changes nothing of it; expected comp",
         ),
         ("x: {objective: mdm, set: {downstream.bootstrap: 3}}", "downstream.bootstrap changes nothing of it"),
         ("x: {objective: mdm, set: {ecg.sampling_rate: 250}}", "ecg.sampling_rate decides what a store holds"),
