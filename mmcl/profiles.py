@@ -38,10 +38,12 @@ have begun.
 _SMALL_CMR_ENCODER = CmrEncoderConfig(block="basic", layers=(1, 1, 1, 1), widths=(32, 64, 128, 256))
 _GENTLE_ECG = EcgAugmentation(probability=0.95, phase_noise=0.075, jitter=0.2, rescale=0.2)
 _GENTLE_CMR = CmrAugmentation(
-    flip=0.0, rotation=10.0, brightness=0.2, contrast=0.2, saturation=0.0, crop_scale=(0.8, 1.0)
+    flip=0.0, rotation=10.0, brightness=0.2, contrast=0.2, saturation=0.0, crop_scale=(1.0, 1.0)
 )
 """Augmentation of the short schedules. Under the published one, contrastive training on 2,000 pairs stayed at ln(batch)
 for 680 steps; under this it leaves it within 150 (seen on validation pairs). No flip: a heart is not its mirror image.
+No resizing, which hides how large a heart is: in the demo, on validation subjects and with one seed, probes of LV
+phenotypes with 200 labels reached R2 0.09 without it and 0.06 with areas of 0.8 to 1, at equal loss and retrieval.
 """
 
 # The other objectives have the schedule and the heads of MMCL in the same profile.
