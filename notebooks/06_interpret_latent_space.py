@@ -158,7 +158,8 @@ moved.round(2)
 # ## ECG to CMR
 # `localisation`: the published cosine of a CMR's cells with the ECG. `occlusion`: the drop of the pair's similarity
 # when a square of the image is greyed. `less others`: what the subject's own ECG adds to the mean of everybody else's.
-# Grad-CAM on the last layer and on the second. The sample takes subjects with a scar first, up to one half of it.
+# Grad-CAM on the last layer and on the second, of the similarity and, as an upper reference, of a phenotype head (LVM)
+# on the CMR encoder. The sample takes subjects with a scar first, up to one half of it.
 
 # %%
 sample = draw_sample(setting, store)
@@ -247,7 +248,7 @@ sanity[sanity["check"] != "random weights"].set_index(["check", "map", "measure"
 # correction for the number of comparisons.
 
 # %%
-verdicts = findings(pd.concat([final, leads]).query("arm == @METHOD and measure != 'share'"))
+verdicts = findings(pd.concat([final, leads]).query("arm in [@METHOD, 'cmr'] and measure != 'share'"))
 checks = list(sanity_verdicts(sanity)["verdict"])
 print(*verdicts, *checks, sep="\n")
 
