@@ -158,18 +158,18 @@ def follow(arm: str, recordings: Recordings, setting: Setting, store: Store) -> 
 
 
 def path_table(paths: dict[str, list[Path]], setting: Setting) -> pd.DataFrame:
-    """Means over subjects by arm, property and measure: value, low, high (95 % bootstrap over subjects), n.
+    """Numbers over subjects by arm, property and measure: value, low, high (95 % bootstrap over subjects), n.
 
-    `spearman`: rank correlation, within a subject, of what the probe predicts along the path with the truth, 1 where it
-    rises at every step. `gain`: slope of prediction on truth within a subject; 1 where the probe follows in full. `size
-    over <nuisance>`: how far the path leads from first to last step, in features divided by their standard deviation,
-    over how far the nuisance does (median in place of the mean).
+    `spearman`: mean of the rank correlation, within a subject, of the truth along the path with the probe's prediction,
+    1 where it rises at every step. `gain`: median slope of prediction on truth within a subject, 1 where the probe
+    follows in full. `size over <nuisance>`: median of how far the path leads from first to last step, in features
+    divided by their standard deviation, over how far the nuisance does.
     """
     rows = []
     for arm, own in paths.items():
         for path in own:
             length = np.linalg.norm((path.features[:, -1] - path.features[:, 0]) / path.scale, axis=1)
-            told = {"spearman": (_spearman(path), np.mean), "gain": (_gain(path), np.mean)}
+            told = {"spearman": (_spearman(path), np.mean), "gain": (_gain(path), np.median)}
             for name, moved in path.nuisances.items():
                 told[f"size over {name}"] = length / np.linalg.norm(moved / path.scale, axis=1), np.median
             for measure, (values, middle) in told.items():

@@ -79,7 +79,8 @@ def decodability(arms: list[str], setting: Setting, store: Store) -> pd.DataFram
                 if columns:
                     (told[f"{group} mean"],) = _by_target(scored.mean(columns).interval())
             rows += [{"arm": arm, "layer": layer, "target": name, **cell} for name, cell in told.items()]
-    return pd.DataFrame(rows).set_index(["arm", "layer", "target"])
+    columns = ["arm", "layer", "target", "value", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
 
 
 def _by_target(interval: Interval) -> list[dict[str, float]]:

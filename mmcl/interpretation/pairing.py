@@ -10,6 +10,7 @@ import torch
 
 from mmcl.data.augmentation import first_crop, resize
 from mmcl.data.store import Store
+from mmcl.evaluation.intervals import bootstrap
 from mmcl.evaluation.retrieval import chance_scores, retrieval_interval, retrieval_ranks, retrieval_scores
 from mmcl.interpretation.decodability import fit_on_store
 from mmcl.interpretation.hearts import read_hearts
@@ -74,7 +75,9 @@ def phenotype_retrieval(arm: str, setting: Setting, store: Store) -> pd.DataFram
     the simulated cohort alone). Similarity is the cosine, as of projections.
     """
     rows = store.indices("test", one_each=True)
-    targets = store.subjects.reindex(columns=TARGETS).dropna(axis=1, how="all")
+    targets = _targets(store)
+    if targets.empty:
+        return _scored({}, setting)
     known = targets.iloc[store.indices("train")]
     mean, std = known.mean().to_numpy(), known.std(ddof=0).to_numpy()
 
@@ -87,6 +90,28 @@ def phenotype_retrieval(arm: str, setting: Setting, store: Store) -> pd.DataFram
     if (read := _second_reading(setting, store.subjects["subject"].iloc[rows], list(targets))) is not None:
         told[ORACLE] = read
     return _scored({name: retrieval_ranks(standardised(values), gallery) for name, values in told.items()}, setting)
+
+
+def neighbour_agreement(pairs: Pairs, setting: Setting, store: Store, count: int = 3) -> pd.DataFrame:
+    """Whether the CMRs found are of similar hearts: Pearson's r of each phenotype of the subject with its mean over the
+    `count` nearest CMRs, the subject's own left out: value, low, high (95 % bootstrap over subjects), n, by phenotype.
+    """
+    targets = _targets(store)
+    values = targets.to_numpy(dtype=np.float64)[pairs.rows]
+    near = [[k for k in pairs.nearest(own, count + 1) if k != own][:count] for own in range(len(pairs.rows))]
+    given = np.isfinite(values)[near]
+    total, known = np.where(given, values[near], 0.0).sum(axis=1), given.sum(axis=1)
+    mean = np.divide(total, known, out=np.full(values.shape, np.nan), where=known > 0)
+    random = np.random.default_rng(setting.run.seed)
+    truth = np.where(np.isfinite(mean), values, np.nan)
+    scored = bootstrap("r", truth, np.nan_to_num(mean), setting.profile.downstream.bootstrap, random).interval()
+    columns = {"value": scored.value, "low": scored.low, "high": scored.high, "n": scored.n}
+    return pd.DataFrame(columns, index=pd.Index(list(targets), name="phenotype"))
+
+
+def _targets(store: Store) -> pd.DataFrame:
+    """Phenotypes of the method's regression that somebody in the cohort has."""
+    return store.subjects.reindex(columns=TARGETS).dropna(axis=1, how="all")
 
 
 def _second_reading(setting: Setting, subjects: pd.Series, names: list[str]) -> np.ndarray | None:
@@ -115,4 +140,5 @@ def _scored(ranks: dict[str, np.ndarray], setting: Setting) -> pd.DataFrame:
             low, high = intervals[name]
             cell = {"arm": arm, "score": name, "value": value, "low": low, "high": high}
             table.append({**cell, "chance": chance[name], "n": len(own)})
-    return pd.DataFrame(table).set_index(["arm", "score"])
+    columns = ["arm", "score", "value", "low", "high", "chance", "n"]
+    return pd.DataFrame(table, columns=columns).set_index(columns[:2])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+
+from mmcl.evaluation.intervals import bootstrap
 
 NEIGHBOURS = 15
 """Of each subject in UMAP, its default; fewer where there are fewer subjects."""
@@ -56,3 +59,21 @@ def umap_plane(embedding: np.ndarray, seed: int = 0) -> Plane:
     near = min(NEIGHBOURS, len(embedding) - 1)
     points = UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(standardised)
     return Plane(np.asarray(points, dtype=np.float64), ("UMAP 1", "UMAP 2"))
+
+
+def correlations(
+    plane: Plane, quantities: pd.DataFrame, resamples: int, generator: np.random.Generator
+) -> pd.DataFrame:
+    """What each axis of the plane goes with: Pearson's r with each column of `quantities` (n rows, NaN where missing).
+
+    Columns value, low, high (95 % bootstrap over subjects), n, of the index (axis 1 or 2, quantity); of each axis the
+    strongest first, what cannot be scored last.
+    """
+    truth = quantities.to_numpy(dtype=np.float64)
+    tables = []
+    for axis, points in enumerate(plane.points.T, 1):
+        scored = bootstrap("r", truth, np.tile(points[:, None], truth.shape[1]), resamples, generator).interval()
+        told = {"value": scored.value, "low": scored.low, "high": scored.high, "n": scored.n}
+        table = pd.DataFrame({"axis": axis, "quantity": list(quantities), **told})
+        tables.append(table.sort_values("value", key=np.abs, ascending=False, kind="stable"))
+    return pd.concat(tables).set_index(["axis", "quantity"])

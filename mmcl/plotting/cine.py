@@ -159,7 +159,7 @@ def draw_maps(
             handles = contour_handles(any((np.asarray(m) == SCAR).any() for m in labels))
             figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=1.2)
         scale = ScalarMappable(shown.norm, shown.cmap)
-        figure.colorbar(scale, ax=panels[1, :].tolist(), label=label, shrink=0.9, pad=0.02)
+        figure.colorbar(scale, ax=panels.ravel().tolist(), label=label, shrink=0.5, anchor=(0, 0), pad=0.02)
     return figure
 
 

@@ -40,7 +40,7 @@ def test_numbers_of_a_path_made_by_hand(own_setting):
     nuisances = {"noise": np.tile([0.0, 3.0], (4, 1))}
     path = Path(PROPERTIES[0], true, predicted, features, nuisances, np.array([2.0, 3.0]))
     told = path_table({"mdm": [path]}, own_setting).loc[("mdm", "LV mass")]
-    assert told["value"].to_dict() == pytest.approx({"spearman": 0.75, "gain": 0.375, "size over noise": 2.0})
+    assert told["value"].to_dict() == pytest.approx({"spearman": 0.75, "gain": 0.5, "size over noise": 2.0})
     assert (told["low"] <= told["value"]).all() and (told["value"] <= told["high"]).all() and (told["n"] == 4).all()
     falling = dataclasses.replace(path, predicted=-predicted)
     assert path_table({"mdm": [falling]}, own_setting).loc[("mdm", "LV mass", "spearman"), "value"] == -0.75

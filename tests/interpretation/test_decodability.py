@@ -30,7 +30,7 @@ def test_a_phenotype_made_of_one_layer_is_read_there(own_setting):
     strongest = layers["block 1"][:, layers["block 1"].std(axis=0).argmax()]
     subjects = store.subjects.assign(LVM=strongest, LVEDV=np.nan)
     table = decodability(["random"], setting, dataclasses.replace(store, subjects=subjects))
-    assert table["value"].loc["random", "block 1"]["LVM"] > 0.5
+    assert table["value"].xs(("random", "block 1"), level=("arm", "layer"))["LVM"] > 0.5
     assert "LVEDV" not in table.index.unique("target"), "a phenotype that nobody has"
     pooled = table["value"].xs(("random", POOLED), level=("arm", "layer"))
     known = [name for name in GROUPS["LV"] if name != "LVEDV"]
