@@ -16,28 +16,27 @@
 import numpy as np
 import pandas as pd
 
-from mmcl.config import DISEASES, LEADS
+from mmcl.config import DISEASES
 from mmcl.data.manifest import cohort_manifest
 from mmcl.data.store import Store
 from mmcl.environment import report
 from mmcl.interpretation.counterfactual import follow, path_table, simulate_paths
 from mmcl.interpretation.decodability import decodability
 from mmcl.interpretation.examples import RULE, chosen_examples
-from mmcl.interpretation.pairing import pair, phenotype_retrieval, retrieval_table
-from mmcl.interpretation.plane import principal_plane, umap_plane
+from mmcl.interpretation.pairing import neighbour_agreement, pair, phenotype_retrieval, retrieval_table
+from mmcl.interpretation.plane import correlations, principal_plane, umap_plane
 from mmcl.interpretation.sample import draw_sample
 from mmcl.interpretation.sanity import sanity_table
 from mmcl.interpretation.segments import predict_segments
 from mmcl.interpretation.study import beat_map, heart_share, left_out, study_ecg, study_images
 from mmcl.interpretation.verdict import findings, sanity_verdicts
-from mmcl.interpretation.waves import WAVES
 from mmcl.phenotypes import GROUPS
 from mmcl.plotting.animation import draw_beat, draw_stills, show_animation
 from mmcl.plotting.cine import draw_maps
 from mmcl.plotting.electrocardiogram import draw_electrocardiogram
 from mmcl.plotting.latent import draw_latent, draw_paths
 from mmcl.plotting.layers import draw_layers
-from mmcl.plotting.maps import draw_cascade, draw_measures, show_measures
+from mmcl.plotting.maps import draw_cascade, show_measures, show_shares
 from mmcl.plotting.neighbours import draw_neighbours, neighbour_queries
 from mmcl.plotting.regional import draw_predicted
 from mmcl.plotting.segments import draw_segments
@@ -71,12 +70,21 @@ report(setting.device)
 # %%
 subjects = store.subjects.loc[test]
 embeddings = {arm: stored_features(arm, setting)[test] for arm in ("random", "mdm", METHOD)}
-phenotypes = {name: subjects[name].to_numpy(float) for name in ("LVEDV", "LVM")}
+names = {"LVM": "LVM", "LVEDV": "LVEDV", "Heart rate": "ecg_heart_rate"}
+phenotypes = {label: subjects[name].to_numpy(float) for label, name in names.items() if name in subjects}
 diseases = {name: subjects[name].to_numpy(float) for name in DISEASES}
-units = {"LVEDV": "ml", "LVM": "g"}
+units = {"LVM": "g", "LVEDV": "ml", "Heart rate": "/min"}
 planes = {arm: principal_plane(embedding) for arm, embedding in embeddings.items()}
 figure = draw_latent(planes, phenotypes, diseases, units, setting.footer, "Principal components.")
 show(figure, figures / "latent_pca", {"n": len(test), "variance": {a: p.share for a, p in planes.items()}})
+
+# %% [markdown]
+# What the method's first two components go with: Pearson's r over test subjects, the strongest ten of each.
+
+# %%
+numbers, resamples = subjects.select_dtypes("number"), setting.profile.downstream.bootstrap
+components = correlations(planes[METHOD], numbers, resamples, np.random.default_rng(seed)).groupby("axis").head(10)
+components.round(2)
 
 # %%
 maps = {arm: umap_plane(embedding, seed) for arm, embedding in embeddings.items()}
@@ -91,9 +99,8 @@ show(figure, figures / "latent_umap", {"n": len(test), "arms": list(maps)})
 # reach if the ECG told every phenotype.
 
 # %%
-retrieval = pd.concat(
-    [retrieval_table(["random", "mmcl", METHOD], setting, store), phenotype_retrieval(METHOD, setting, store)]
-)
+arms = ["random", "mmcl", METHOD]
+retrieval = pd.concat([retrieval_table(arms, setting, store), phenotype_retrieval(METHOD, setting, store)])
 retrieval.round(3)
 
 # %%
@@ -105,15 +112,23 @@ if shareable:
     show(figure, figures / "retrieval_neighbours", {"ranks": pairs.ranks[list(shown.values())]})
 
 # %% [markdown]
+# Are the CMRs found, the own left out, at least of similar hearts? Pearson's r of a subject's phenotype with its mean
+# over the three nearest CMRs.
+
+# %%
+agreement = neighbour_agreement(pairs, setting, store)
+agreement[agreement.index.isin(["LVEDV", "LVEF", "LVM", "RVEDV", "WT_global", "Ecc_global", "Err_global"])].round(3)
+
+# %% [markdown]
 # ## What is read at which depth
 # Ridge probes on the mean token after the embedding, after each block, and on the pooled output.
 
 # %%
 layers = decodability(["random", "mdm", "mmcl", METHOD], setting, store)
-groups = [name for name in (f"{group} mean" for group in GROUPS) if name in layers.index.unique("target")]
-single = [name for name in ("LVEDV", "LVEF", "LVM", "WT_global") if name in layers.index.unique("target")]
-rows = layers.index.isin([*groups, *single], level="target")
-show(draw_layers(layers, [*groups, *single], setting.footer), figures / "decodability", layers[rows].reset_index())
+names = [*(f"{group} mean" for group in GROUPS), "LVEDV", "LVEF", "LVM", "WT_global"]
+names = [name for name in names if name in layers.index.unique("target")]
+rows = layers.index.isin(names, level="target")
+show(draw_layers(layers, names, setting.footer), figures / "decodability", layers[rows].reset_index().round(4))
 
 # %% [markdown]
 # ## Segments of the left ventricle
@@ -125,9 +140,8 @@ scars = measures.pop("Scar depth", None)
 if measures and shareable:
     first = next(iter(measures.values()))
     note = f"By mean absolute error of {first.name.lower()}: {RULE}."
-    figure = draw_predicted(
-        list(measures.values()), chosen_examples(first.error, larger_is_better=False), setting.footer, note
-    )
+    examples = chosen_examples(first.error, larger_is_better=False)
+    figure = draw_predicted([*measures.values()], examples, setting.footer, note)
     show(figure, figures / "segments_predicted", {name: m.r2.round(4) for name, m in measures.items()})
 
 # %%
@@ -158,7 +172,8 @@ moved.round(2)
 # ## ECG to CMR
 # `localisation`: the published cosine of a CMR's cells with the ECG. `occlusion`: the drop of the pair's similarity
 # when a square of the image is greyed. `less others`: what the subject's own ECG adds to the mean of everybody else's.
-# Grad-CAM on the last layer and on the second. The sample takes subjects with a scar first, up to one half of it.
+# Grad-CAM on the last layer and on the second, of the similarity and, as an upper reference, of a phenotype head (LVM)
+# on the CMR encoder. The sample takes subjects with a scar first, up to one half of it.
 
 # %%
 sample = draw_sample(setting, store)
@@ -172,7 +187,7 @@ show_measures(final, setting.footer, figures / "maps")
 # over shuffled pairs.
 
 # %%
-heart = regions[regions["region"].eq("heart") & regions["measure"].eq("positive share")]
+heart = regions.query("region == 'heart' and measure == 'positive share'")
 heart.pivot(index=["arm", "epochs"], columns="map", values=["value", "gain"]).round(3)
 
 # %% [markdown]
@@ -212,11 +227,7 @@ ecg_maps, leads, converged = study_ecg(half, setting)
 converged.round(4)
 
 # %%
-parts = {"attribution_waves": ("integrated gradients", WAVES), "occlusion_waves": ("occlusion", WAVES)}
-parts |= {"occlusion_leads": ("occlusion", LEADS)}
-for name, (method, where) in parts.items():
-    chosen = leads[leads["map"].eq(method) & leads["region"].isin(where)]
-    show(draw_measures(chosen, "share", setting.footer, "output", "region"), figures / name, chosen.round(4))
+show_shares(leads, setting.footer, figures)
 show_measures(leads[leads["measure"] != "share"], setting.footer, figures / "attribution", "output")
 
 # %%
@@ -247,14 +258,14 @@ sanity[sanity["check"] != "random weights"].set_index(["check", "map", "measure"
 # correction for the number of comparisons.
 
 # %%
-verdicts = findings(pd.concat([final, leads]).query("arm == @METHOD and measure != 'share'"))
+verdicts = findings(pd.concat([final, leads]).query("arm in [@METHOD, 'cmr'] and measure != 'share'"))
 checks = list(sanity_verdicts(sanity)["verdict"])
 print(*verdicts, *checks, sep="\n")
 
 # %%
 tables = {"maps": regions, "attribution": leads, "convergence": converged, "sanity": sanity}
-indexed = {"retrieval": retrieval, "decodability": layers, "counterfactual": moved}
-tables |= {name: table.reset_index() for name, table in indexed.items()}
+indexed = {"retrieval": retrieval, "neighbours": agreement, "decodability": layers, "counterfactual": moved}
+tables |= {name: table.reset_index() for name, table in (indexed | {"components": components}).items()}
 results = {name: table.to_dict("records") for name, table in tables.items()} | {
     "source": setting.footer,
     "arm": METHOD,

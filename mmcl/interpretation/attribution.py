@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from mmcl.evaluation.probe import LinearProbe
-from mmcl.models.contrastive import ContrastiveModel
-from mmcl.models.ecg_encoder import EcgEncoder
+from mmcl.models.cmr_encoder import CmrEncoder
 
 Output = Callable[..., torch.Tensor]
 
@@ -29,7 +29,7 @@ def similarity(project: Callable[[torch.Tensor], torch.Tensor]) -> Output:
     return output
 
 
-def probe_score(encoder: EcgEncoder, probe: LinearProbe, name: str) -> Output:
+def probe_score(encoder: nn.Module, probe: LinearProbe, name: str) -> Output:
     """The target `name` of a linear probe on `encoder`: a phenotype in its unit, the log-odds of a disease.
 
     ValueError where the probe has no such target or could not be fitted.
@@ -37,7 +37,7 @@ def probe_score(encoder: EcgEncoder, probe: LinearProbe, name: str) -> Output:
     if name not in probe.names or not np.isfinite(probe.intercept[probe.names.index(name)]):
         raise ValueError(f"probe of {', '.join(probe.names)}: expected a fitted target {name!r}")
     k = probe.names.index(name)
-    device = encoder.pos_embed.device
+    device = next(encoder.parameters()).device
     weight = torch.as_tensor(probe.coefficient[k] / probe.std, dtype=torch.float32, device=device)
     constant = float(probe.intercept[k] - (probe.coefficient[k] / probe.std) @ probe.mean)
 
@@ -104,13 +104,15 @@ def input_times_gradient(output: Output, inputs: torch.Tensor, target: torch.Ten
     return InputXGradient(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target).detach()
 
 
-def grad_cam(model: ContrastiveModel, cmr: torch.Tensor, ecg: torch.Tensor, layer: str = "layer4") -> torch.Tensor:
-    """Grad-CAM of the pair's similarity on the CMR encoder: (batch, rows, columns), cells of `layer`'s feature map.
+def grad_cam(
+    output: Output, encoder: CmrEncoder, cmr: torch.Tensor, target: torch.Tensor | None = None, layer: str = "layer4"
+) -> torch.Tensor:
+    """Grad-CAM of an `output` on its CMR `encoder`: (batch, rows, columns), cells of the feature map of `layer`.
 
-    cmr: (batch, 3, side, side); ecg: (batch, projection). Channels weighed by their mean gradient (Selvaraju et al.
-    2017, ICCV), without the final ReLU, so that what speaks against the pair stays negative.
+    cmr: (batch, 3, side, side). Channels weighed by their mean gradient (Selvaraju et al. 2017, ICCV), without the
+    final ReLU, so that what speaks against the output stays negative.
     """
     from captum.attr import LayerGradCam
 
-    method = LayerGradCam(similarity(model.project_cmr), getattr(model.encoder_imaging, layer))
-    return method.attribute(cmr, additional_forward_args=ecg).detach()[:, 0]
+    method = LayerGradCam(output, getattr(encoder, layer))
+    return method.attribute(cmr, additional_forward_args=target).detach()[:, 0]

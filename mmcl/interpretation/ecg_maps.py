@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from mmcl.config import LEADS
-from mmcl.interpretation.attribution import Output, integrated_gradients, probe_score, similarity
+from mmcl.interpretation.attribution import Output, integrated_gradients, similarity
+from mmcl.interpretation.heads import TASKS, head
 from mmcl.interpretation.localisation import ecg_segments, project
 from mmcl.interpretation.measures import activation_rate, lead_auroc, summarise, time_correlation, wave_shares
 from mmcl.interpretation.models import contrastive_model
@@ -21,12 +22,8 @@ from mmcl.interpretation.waves import VENTRICULAR, WAVES
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
 from mmcl.training.features import ecg_encoder
-from mmcl.training.probing import fitted_probe, probe
 
 SIMILARITY = "similarity"
-
-HEADS = {"CAD": "risk", "LVM": "phenotypes"}
-"""Target of a linear head -> its task."""
 
 STEPS = 16
 """Of integrated gradients."""
@@ -84,18 +81,6 @@ def similarity_maps(model: ContrastiveModel, sample: Sample, setting: Setting, s
     return dataclasses.replace(maps, localisation=ecg_segments(projected).cpu().numpy())
 
 
-def heads(arm: str, setting: Setting) -> dict[str, Output]:
-    """Linear heads on the arm's frozen encoder, by target, fitted now if need be; a target without labels has none."""
-    encoder = ecg_encoder(arm, setting).requires_grad_(False)
-    found = {}
-    for target, task in HEADS.items():
-        probe(arm, task, None, setting)
-        fitted = fitted_probe(arm, task, setting.run)
-        if np.isfinite(fitted.intercept[fitted.names.index(target)]):
-            found[target] = probe_score(encoder, fitted, target)
-    return found
-
-
 def ecg_maps(arm: str, sample: Sample, setting: Setting) -> dict[str, tuple[EcgMaps, EcgMaps]]:
     """Output -> its maps, and those of a baseline: the maps of shuffled pairs, or for a head somebody else's maps.
 
@@ -105,9 +90,11 @@ def ecg_maps(arm: str, sample: Sample, setting: Setting) -> dict[str, tuple[EcgM
     if arm != "mdm":
         model = contrastive_model(arm, setting)
         found[SIMILARITY] = tuple(similarity_maps(model, sample, setting, shuffled) for shuffled in (False, True))
-    for target, output in heads(arm, setting).items():
-        maps = attribute(output, sample)
-        found[target] = maps, maps.of(sample.partner)
+    encoder = ecg_encoder(arm, setting).requires_grad_(False)
+    for target in TASKS:
+        if (output := head(arm, target, encoder, setting)) is not None:
+            maps = attribute(output, sample)
+            found[target] = maps, maps.of(sample.partner)
     return found
 
 

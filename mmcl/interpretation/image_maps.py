@@ -9,9 +9,11 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from mmcl.interpretation.attribution import grad_cam
+from mmcl.interpretation.attribution import grad_cam, similarity
+from mmcl.interpretation.heads import PHENOTYPE, head
 from mmcl.interpretation.localisation import project
 from mmcl.interpretation.measures import (
+    SUMMARY,
     pixel_auroc,
     pointing_game,
     positive_share,
@@ -19,14 +21,19 @@ from mmcl.interpretation.measures import (
     territories,
     territory_hit,
 )
+from mmcl.interpretation.models import contrastive_model
 from mmcl.interpretation.occlusion import occluded_projections
 from mmcl.interpretation.sample import REGIONS, Sample
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
 from mmcl.simulation.truth import ARTERIES
+from mmcl.training.features import CMR_ARM
 
 PATCH, STRIDE = 4, 8
 """An image's side over the side of the square that is greyed (35 mm of 140), and over the step between squares."""
+
+LAYERS = {"Grad-CAM": "layer4", "Grad-CAM, layer 2": "layer2"}
+"""Name of a map -> the layer whose feature map it weighs: the last, and one with cells of an eighth of a side."""
 
 MEASURES = {"positive share": positive_share, "pointing game": pointing_game, "pixel AUROC": pixel_auroc}
 
@@ -59,9 +66,24 @@ def image_maps(model: ContrastiveModel, sample: Sample, setting: Setting) -> dic
         for label, part in ((name, 0.0), (f"{name}, less others", others)):
             own, shuffled = (torch.einsum("nrcw,nw->nrc", local, chosen - part) for chosen in (ecg, ecg[partner]))
             maps[label] = Maps(own.cpu().numpy(), shuffled.cpu().numpy())
-    for label, layer in (("Grad-CAM", "layer4"), ("Grad-CAM, layer 2", "layer2")):
-        pair = (grad_cam(model, sample.cmr, chosen, layer).cpu().numpy() for chosen in (ecg, ecg[partner]))
-        maps[label] = Maps(*pair)
+    output = similarity(model.project_cmr)
+    for label, layer in LAYERS.items():
+        pair = (grad_cam(output, model.encoder_imaging, sample.cmr, z, layer) for z in (ecg, ecg[partner]))
+        maps[label] = Maps(*(values.cpu().numpy() for values in pair))
+    return maps
+
+
+def head_maps(sample: Sample, setting: Setting) -> dict[str, Maps]:
+    """Grad-CAM of the phenotype head on the frozen CMR encoder, an upper reference; `shuffled` is somebody else's map.
+
+    Empty without labels, and where the head was fitted on whole frames (not `crop_in_evaluation`).
+    """
+    encoder = contrastive_model(CMR_ARM, setting).encoder_imaging
+    output = head("cmr", PHENOTYPE, encoder, setting) if setting.preset.crop_in_evaluation else None
+    maps = {}
+    for label, layer in LAYERS.items() if output is not None else ():
+        own = grad_cam(output, encoder, sample.cmr, layer=layer).cpu().numpy()
+        maps[f"{label} of {PHENOTYPE}"] = Maps(own, own[sample.partner])
     return maps
 
 
@@ -93,7 +115,7 @@ def image_table(maps: dict[str, Maps], sample: Sample, setting: Setting, arm: st
             for region, chosen in (("all", culprit >= 0), *((a, culprit == k) for k, a in enumerate(ARTERIES))):
                 hits = (np.where(chosen, values, np.nan) for values in (own, shuffled))
                 add(name, "territory of the scar", region, *hits, chance)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["arm", "map", "measure", "region", *SUMMARY])
 
 
 def culprits(sample: Sample) -> np.ndarray:

@@ -149,6 +149,10 @@ def lead_auroc(importance: np.ndarray, facing: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(facing).all(axis=1), rank_auroc(importance, facing >= FACING), np.nan)
 
 
+SUMMARY = ("value", "low", "high", "n", "baseline", "shuffled", "gain", "gain_low", "gain_high")
+"""What `summarise` tells."""
+
+
 def summarise(
     own: np.ndarray, shuffled: np.ndarray | None, baseline: np.ndarray | float, resamples: int, seed: int
 ) -> dict[str, float]:
@@ -166,8 +170,6 @@ def summarise(
     means = np.divide(counts @ np.nan_to_num(columns), weight, out=np.full(weight.shape, np.nan), where=weight > 0)
     draws = pd.DataFrame(means[1:]).quantile([0.025, 0.975]).to_numpy()
     known = np.broadcast_to(baseline, own.shape)[given[:, 0]]
-    return {
-        "value": means[0, 0], "low": draws[0, 0], "high": draws[1, 0], "n": int(given[:, 0].sum()),
-        "baseline": float(np.nanmean(known)) if np.isfinite(known).any() else np.nan,
-        "shuffled": means[0, 1], "gain": means[0, 2], "gain_low": draws[0, 2], "gain_high": draws[1, 2],
-    }  # fmt: skip
+    expected = float(np.nanmean(known)) if np.isfinite(known).any() else np.nan
+    told = (means[0, 0], *draws[:, 0], int(given[:, 0].sum()), expected, means[0, 1], means[0, 2], *draws[:, 2])
+    return dict(zip(SUMMARY, told, strict=True))

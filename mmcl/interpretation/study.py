@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmcl.config import LEADS
 from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
-from mmcl.interpretation.image_maps import Maps, image_maps, image_table
+from mmcl.interpretation.image_maps import Maps, head_maps, image_maps, image_table
 from mmcl.interpretation.localisation import pairwise, project
 from mmcl.interpretation.measures import positive_share
 from mmcl.interpretation.models import contrastive_model
@@ -29,7 +29,8 @@ PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm][0] == 
 def study_images(sample: Sample, setting: Setting) -> tuple[dict[str, dict[str, Maps]], pd.DataFrame]:
     """Maps of the images by arm, and where they lie, see `image_table`; column `epochs` is 0 for the final weights.
 
-    Epochs whose weights the recipe of MMCL keeps (`keep_epochs`) are rows of their arm.
+    Epochs whose weights the recipe of MMCL keeps (`keep_epochs`) are rows of their arm. Arm `cmr` is the phenotype head
+    on the CMR encoder.
     """
     maps, tables = {}, []
     for arm in PAIR_ARMS:
@@ -39,6 +40,8 @@ def study_images(sample: Sample, setting: Setting) -> tuple[dict[str, dict[str, 
         for epoch, weights in kept.items():
             early = image_maps(contrastive_model(arm, setting, weights), sample, setting)
             tables.append(image_table(early, sample, setting, arm).assign(epochs=epoch))
+    maps["cmr"] = head_maps(sample, setting)
+    tables.append(image_table(maps["cmr"], sample, setting, "cmr").assign(epochs=0))
     return maps, pd.concat(tables, ignore_index=True)
 
 

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mmcl.config import LEADS
+from mmcl.interpretation.waves import WAVES
 from mmcl.plotting.style import INK, QUIET, arm, new_figure, show, style
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -70,6 +72,18 @@ def show_measures(table: pd.DataFrame, source: str, path: Path, panel: str = "re
     for measure in table["measure"].unique():
         figure = draw_measures(table, measure, source, panel)
         show(figure, Path(f"{path}_{measure.replace(' ', '_')}"), table[table["measure"] == measure].round(4))
+
+
+def show_shares(table: pd.DataFrame, source: str, folder: Path) -> None:
+    """Show what share of each output's importance lies in each wave and lead: figures `attribution_waves`,
+    `occlusion_waves` and `occlusion_leads` of a result of `ecg_table`, saved in `folder`."""
+    for name, method, parts in (
+        ("attribution_waves", "integrated gradients", WAVES),
+        ("occlusion_waves", "occlusion", WAVES),
+        ("occlusion_leads", "occlusion", LEADS),
+    ):
+        chosen = table[table["map"].eq(method) & table["region"].isin(parts)]
+        show(draw_measures(chosen, "share", source, "output", "region"), folder / name, chosen.round(4))
 
 
 def _row(axes: Axes, found: pd.DataFrame, row: int, arms: Sequence[str]) -> None:

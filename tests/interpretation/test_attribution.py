@@ -76,8 +76,10 @@ def test_grad_cam_weighs_channels_by_their_mean_gradient(model):
     projected = model.projection_head_imaging(features.mean(dim=(2, 3)))
     slope = torch.autograd.grad(torch.cosine_similarity(projected, target).sum(), features)[0]
     expected = (slope.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1)
-    torch.testing.assert_close(grad_cam(model, cmr, target), expected, rtol=1e-4, atol=1e-7)
-    assert grad_cam(model, cmr, target, "layer2").shape == (2, 8, 8)
+    output = similarity(model.project_cmr)
+    found = grad_cam(output, model.encoder_imaging, cmr, target)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    assert grad_cam(output, model.encoder_imaging, cmr, target, "layer2").shape == (2, 8, 8)
 
 
 def test_a_lead_costs_what_it_contributed(ecg):

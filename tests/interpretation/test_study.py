@@ -69,12 +69,24 @@ def test_maps_of_images_have_one_row_a_place_and_its_baselines(known, setting):
 
 def test_without_segmentation_and_truth_their_rows_are_left_out(sample, known, setting):
     maps = image_maps(contrastive_model("random", setting), sample, setting)
-    assert image_table(maps, sample, setting, "random").empty
+    table = image_table(maps, sample, setting, "random")
+    assert table.empty and {"arm", "map", "measure", "region", "value", "gain_low"} <= set(table.columns)
     only_labels = dataclasses.replace(known, truth=None)
     assert "territory of the scar" not in set(image_table(maps, only_labels, setting, "random")["measure"])
     told = " ".join(study.left_out(sample))
     assert "mdm are not defined" in told and "no segmentation" in told and "delineator" in told
     assert len(study.left_out(known)) == 1
+
+
+def test_the_study_of_images_has_the_arms_and_a_reference(known, setting, monkeypatch):
+    monkeypatch.setattr(study, "PAIR_ARMS", ("random",))
+    maps, table = study.study_images(known, setting)
+    assert list(maps) == ["random", "cmr"] and set(table["epochs"]) == {0}
+    assert set(table.loc[table["arm"] == "cmr", "map"]) == {"Grad-CAM of LVM", "Grad-CAM, layer 2 of LVM"}
+    assert 0 < np.nanmax(study.heart_share(maps["cmr"]["Grad-CAM of LVM"].own, known)) <= 1
+    beat = study.beat_map("random", known, 3, setting)
+    assert beat.maps.shape == (12, 4, 4) and (np.abs(beat.maps) <= 1).all() and beat.seconds == pytest.approx(2.4)
+    np.testing.assert_array_equal(beat.trace, known.ecg[3, 1])
 
 
 def test_the_study_of_ecgs_measures_each_output(known, setting, monkeypatch):
