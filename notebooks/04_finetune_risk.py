@@ -19,7 +19,7 @@ from mmcl.config import DISEASES
 from mmcl.environment import report
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.plotting.forest import draw_forest
-from mmcl.plotting.marks import of_known_arms
+from mmcl.plotting.marks import without_ablations
 from mmcl.plotting.predictions import draw_reliability, draw_roc
 from mmcl.plotting.results import draw_label_efficiency
 from mmcl.plotting.style import show
@@ -46,7 +46,7 @@ results = score(entries, "risk", setting)
 shown = [e for e in entries if e.arm in (METHOD, "mdm", "demographics") and e.mode in ("probe", "")]
 subgroups = score_subgroups([e for e in shown if e.labels == "all"], "risk", setting)
 write_results(setting.run.results("04_finetune_risk"), pd.concat([results, subgroups]))
-plain = of_known_arms(results[results["reference"] == ""])
+plain = without_ablations(results[results["reference"] == ""])
 arms = list(plain["arm"].unique())
 
 # %% [markdown]

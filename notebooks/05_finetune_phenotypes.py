@@ -17,7 +17,7 @@ from mmcl.environment import report
 from mmcl.evaluation.tables import pivot, write_results
 from mmcl.phenotypes import GROUPS, PHENOTYPES, TARGETS
 from mmcl.plotting.forest import draw_forest
-from mmcl.plotting.marks import of_known_arms
+from mmcl.plotting.marks import without_ablations
 from mmcl.plotting.predictions import draw_scatter
 from mmcl.plotting.results import draw_adjusted, draw_label_efficiency
 from mmcl.plotting.style import show
@@ -45,7 +45,7 @@ results = score(entries, "phenotypes", setting)
 shown = [e for e in entries if e.arm in (METHOD, "mdm", "demographics") and e.mode in ("probe", "")]
 subgroups = score_subgroups([e for e in shown if e.labels == "all"], "phenotypes", setting)
 write_results(setting.run.results("05_finetune_phenotypes"), pd.concat([results, subgroups]))
-plain = of_known_arms(results[results["reference"] == ""])
+plain = without_ablations(results[results["reference"] == ""])
 arms = list(plain["arm"].unique())
 
 # %% [markdown]

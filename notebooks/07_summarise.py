@@ -24,7 +24,7 @@ from mmcl.findings import markdown, record, table_rows
 from mmcl.phenotypes import GROUPS, TARGETS
 from mmcl.plotting.curves import draw_ablations, draw_scaling
 from mmcl.plotting.forest import draw_forest
-from mmcl.plotting.marks import of_known_arms
+from mmcl.plotting.marks import without_ablations
 from mmcl.plotting.results import draw_adjusted
 from mmcl.plotting.style import show
 from mmcl.provenance import read_json, write_json
@@ -79,11 +79,11 @@ Markdown(markdown_table(phenotype_blocks, phenotype_caption))
 
 # %%
 linear = ["probe", ""]
-probed_r2 = of_known_arms(plain_r2[plain_r2["mode"].isin(linear) & (plain_r2["labels"] == few)])
+probed_r2 = without_ablations(plain_r2[plain_r2["mode"].isin(linear) & (plain_r2["labels"] == few)])
 probed = list(probed_r2["arm"].unique())
 gain = risk[(risk["metric"] == "AUROC gain") & risk["mode"].isin(linear) & (risk["labels"] == few)]
 partial = phenotypes[(phenotypes["metric"] == "partial R2") & phenotypes["mode"].isin(linear)]
-partial = of_known_arms(partial[partial["labels"] == few])
+partial = without_ablations(partial[partial["labels"] == few])
 adjusted_table = pivot(gain, probed, DISEASES).join(pivot(partial, probed, groups))
 adjusted_table
 
@@ -99,12 +99,12 @@ show(figure, setting.run.figures / "summary_few_labels", probed_r2[probed_r2["ta
 # comparisons of one task, metric and number of labels, means over groups apart from single phenotypes.
 
 # %%
-compared = of_known_arms(auroc[(auroc["reference"] != "") & (auroc["labels"] == few) & (auroc["mode"] != "knn")])
+compared = without_ablations(auroc[(auroc["reference"] != "") & (auroc["labels"] == few) & (auroc["mode"] != "knn")])
 figure = draw_forest(compared, DISEASES, "AUROC", f"{setting.footer}, {few} labels")
 show(figure, setting.run.figures / "summary_risk", compared)
 
 # %%
-compared = of_known_arms(r2[(r2["reference"] != "") & (r2["labels"] == few) & (r2["mode"] != "knn")])
+compared = without_ablations(r2[(r2["reference"] != "") & (r2["labels"] == few) & (r2["mode"] != "knn")])
 compared = compared[compared["target"].isin(groups)]
 figure = draw_forest(compared, groups, "R2", f"{setting.footer}, {few} labels")
 show(figure, setting.run.figures / "summary_phenotypes", compared)

@@ -69,8 +69,9 @@ REFERENCES = (
 """Claims that follow if the representation is worth its training, the upper reference, and the ceiling."""
 
 BEYOND = (
-    Claim("The sigmoid pairwise loss is better than the published one", ("mdm+mmcl.sigmoid",), better="reference"),
-    Claim("A local term of ECG phase and cine frame helps", ("mdm+mmcl.local",), better="reference"),
+    Claim("The sigmoid pairwise loss is better than the published one", ("sigmoid",), better="reference"),
+    Claim("A local term of ECG phase and cine frame helps", ("local",), better="reference"),
+    Claim("A term of single cells of the image helps", ("cells",), better="reference"),
     Claim("One joint stage is better than MDM and then MMCL", ("joint",), better="reference"),
 )
 """Ideas beyond the paper."""

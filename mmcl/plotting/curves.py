@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mmcl.plotting.marks import METRIC_LABELS, chosen_rows, crosses, empty_figure, error_bars, interval_note
-from mmcl.plotting.style import ARMS, QUIET, arm, new_figure, style
+from mmcl.plotting.style import QUIET, arm, in_order, new_figure, style
 
 
 def varied(results: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +46,7 @@ def draw_scaling(
         figure = new_figure(3.0, source, note=interval_note(chosen) + _gaps(chosen))
         panels = figure.subplots(1, len(targets), squeeze=False, sharey=True)[0]
         for axes, target in zip(panels, targets, strict=True):
-            for base in [name for name in ARMS if name in set(chosen["base"])]:
+            for base in in_order(chosen["base"]):
                 one = chosen[(chosen.target == target) & (chosen.base == base)].set_index("pairs").reindex(steps)
                 _curve(axes, np.array(steps), one, base, f"{base} {target}")
             axes.set(xscale="log", xticks=steps, xticklabels=[f"{step:,.0f}" for step in steps], title=target)
@@ -90,7 +90,7 @@ def draw_ablations(
             default = str((defaults or {}).get(number, "default"))
             own = changed[changed["number"] == number]
             settings = sorted({*own["setting"], default}, key=_order)
-            for base in [name for name in ARMS if name in set(own["base"])]:
+            for base in in_order(own["base"]):
                 table = pd.concat([own[own.base == base], whole[whole.arm == base].assign(setting=default)])
                 table = table.set_index("setting").reindex(settings)
                 _curve(axes, np.arange(len(settings)), table, base, f"{base} {number}")
@@ -116,7 +116,7 @@ def _curve(axes: Axes, x: np.ndarray, table: pd.DataFrame, base: str, gid: str) 
 
 
 def _bases(rows: pd.DataFrame) -> list[Line2D]:
-    names = [name for name in ARMS if name in set(rows["base"].dropna())]
+    names = in_order(rows["base"].dropna())
     return [Line2D([], [], color=arm(k).colour, marker=arm(k).marker, markersize=5, label=arm(k).label) for k in names]
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from mmcl.evaluation.significance import LEVEL
 from mmcl.plotting.marks import METRIC_LABELS, chance_line, chosen_rows, dot, interval_note
-from mmcl.plotting.style import ARMS, INK, QUIET, arm, new_figure, style
+from mmcl.plotting.style import INK, QUIET, arm, in_order, new_figure, style
 
 SECTIONS = {"probe": "Linear probe", "finetune": "Fine-tuned", "": "Reference"}
 """Modes in the order of the sections of a forest, and what they are called."""
@@ -82,9 +82,7 @@ def draw_forest(
 
 
 def _shown(rows: pd.DataFrame) -> list[str]:
-    for name in set(rows.shown):
-        arm(name)
-    return [name for name in ARMS if name in set(rows.shown)]
+    return in_order(rows.shown)
 
 
 def _limits(rows: pd.DataFrame) -> tuple[float, float]:

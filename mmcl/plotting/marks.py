@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmcl.plotting.style import ARMS, LINEAR_MODES, OTHER_MODES, QUIET, arm, new_figure, style
+from mmcl.plotting.style import LINEAR_MODES, OTHER_MODES, QUIET, arm, in_order, new_figure, style
 
 METRIC_LABELS = {"r": "Pearson r", "R2": "R²", "AUROC": "AUROC", "AUPRC": "Average precision", "Brier": "Brier score"}
 CHANCE = {"AUROC": 0.5, "R2": 0.0, "r": 0.0}
@@ -34,9 +34,10 @@ def chosen_rows(results: pd.DataFrame, targets: Sequence[str], metric: str, keys
     return chosen
 
 
-def of_known_arms(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose arm, and reference if there is one, has a look in ARMS; ablations have figures of their own."""
-    return results[results["arm"].isin(list(ARMS)) & results["reference"].isin(["", *ARMS])]
+def without_ablations(results: pd.DataFrame) -> pd.DataFrame:
+    """Rows of arms and references that are no ablation, `<arm>.<what>`: these have figures of their own."""
+    ablations = [results[column].str.contains(".", regex=False) for column in ("arm", "reference")]
+    return results[~(ablations[0] | ablations[1])]
 
 
 def empty_figure(words: str, source: str) -> Figure:
@@ -50,10 +51,8 @@ def empty_figure(words: str, source: str) -> Figure:
 
 
 def ordered_arms(results: pd.DataFrame) -> list[str]:
-    """Arms of `results` in the order of ARMS; ValueError names an unknown one."""
-    for name in set(results.arm):
-        arm(name)
-    return [name for name in ARMS if name in set(results.arm)]
+    """Arms of `results` in the order of ARMS."""
+    return in_order(results.arm)
 
 
 def dot(axes: Axes, rows: pd.DataFrame, name: str, height: float, gid: str, filled: bool = True) -> None:

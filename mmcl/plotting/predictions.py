@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mmcl.evaluation.calibration import reliability
 from mmcl.evaluation.intervals import bootstrap, resample_counts
 from mmcl.evaluation.predictions import Predictions
-from mmcl.plotting.style import ARMS, INK, QUIET, arm, new_figure, style
+from mmcl.plotting.style import ARMS, INK, QUIET, arm, in_order, new_figure, style
 
 
 def draw_scatter(
@@ -68,7 +68,7 @@ def draw_roc(
         note = f"{cases:,} cases, {controls:,} controls. Bands and brackets: 95 % bootstrap interval over subjects."
         figure = new_figure(4.2, source, width=4.8, note=note)
         axes = figure.subplots()
-        for name in [name for name in ARMS if name in predictions] + sorted(set(predictions) - set(ARMS)):
+        for name in in_order(predictions):
             look = arm(name)
             chosen = predictions[name].select([disease])
             given = np.isfinite(chosen.truth[:, 0])
@@ -96,7 +96,7 @@ def draw_reliability(predictions: Mapping[str, Predictions], disease: str, sourc
     Groups of equal size by probability (`mmcl.evaluation.calibration.reliability`) with 95 % Wilson intervals; below,
     how many subjects have which probability. Axes end where the groups do, as rare diseases leave most of 0 to 1 empty.
     """
-    names = [name for name in ARMS if name in predictions]
+    names = in_order(predictions)
     columns = {name: predictions[name].select([disease]) for name in names}
     tables = {name: reliability(each.truth[:, 0], each.score[:, 0], bins) for name, each in columns.items()}
     end = min(1.0, 1.08 * max(table[["predicted", "high"]].to_numpy().max() for table in tables.values()))

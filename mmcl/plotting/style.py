@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import colors
 from matplotlib.figure import Figure
 
 from mmcl.atomic import atomic_path
@@ -43,6 +45,9 @@ ARMS = {
     "mmcl": Arm("MMCL from scratch", "#E69F00", "o"),
     "mdm+mmcl": Arm("MDM + MMCL", "#D55E00", "o"),
     "joint": Arm("MDM and MMCL in one stage", "#E6005C", "o"),
+    "sigmoid": Arm("MDM + MMCL, sigmoid loss", "#F4A582", "o"),
+    "local": Arm("MDM + MMCL, phases aligned", "#B8A200", "o"),
+    "cells": Arm("MDM + MMCL, cells aligned", "#5A3A22", "o"),
     "simclr": Arm("SimCLR", "#6A3D9A", "s"),
     "byol": Arm("BYOL", "#8B4513", "s"),
     "barlow_twins": Arm("Barlow Twins", "#0072B2", "s"),
@@ -117,10 +122,14 @@ class Page(Figure):
 
 
 def arm(name: str) -> Arm:
-    """The look of arm `name`; ValueError names the known ones."""
-    if name not in ARMS:
-        raise ValueError(f"unknown arm {name!r}; expected one of {', '.join(ARMS)}")
-    return ARMS[name]
+    """The look of arm `name`; an arm without an entry in ARMS goes by its name, in a colour that the name decides."""
+    return ARMS.get(name) or Arm(name, colors.to_hex(mpl.colormaps["tab20b"](zlib.crc32(name.encode()) % 20)), "P")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each of `names` once, in the order of ARMS; arms without an entry there follow by name."""
+    given = set(names)
+    return [name for name in ARMS if name in given] + sorted(given - set(ARMS))
 
 
 def new_figure(height: float, source: str, width: float = WIDTH, note: str = "") -> Figure:

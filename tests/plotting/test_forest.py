@@ -89,8 +89,6 @@ def test_mixed_doubled_and_unknown_rows_are_refused():
         draw_forest(pd.concat([table(), differences()]), ["CAD"], "AUROC", "simulated")
     with pytest.raises(ValueError, match="more than one AUROC for CAD / mdm"):
         draw_forest(pd.concat([table(), table()]), ["CAD"], "AUROC", "simulated")
-    with pytest.raises(ValueError, match="unknown arm 'gan'"):
-        draw_forest(table(arm="gan").drop_duplicates(["target", "mode"]), ["CAD"], "AUROC", "simulated")
     with pytest.raises(ValueError, match="unknown mode"):
         draw_forest(table(mode="lasso"), ["CAD"], "AUROC", "simulated")
 

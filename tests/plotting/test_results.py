@@ -54,8 +54,6 @@ def test_ambiguous_absent_or_unknown_results_are_refused():
         draw_label_efficiency(pd.concat([table(), table()]), ["LVEDV"], "R2", "simulated")
     with pytest.raises(ValueError, match="no results of AUROC for CAD"):
         draw_label_efficiency(table(), ["CAD"], "AUROC", "simulated")
-    with pytest.raises(ValueError, match="unknown arm 'gan'"):
-        draw_label_efficiency(table(arm="gan").drop_duplicates(["target", "labels"]), ["LVM"], "R2", "simulated")
 
 
 def test_adjusted_panels_share_scale_and_arms():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from mmcl.plotting.style import ARMS, arm, new_figure, save, style
+from mmcl.plotting.style import ARMS, arm, in_order, new_figure, save, style
 
 
 def figure():
@@ -62,5 +62,8 @@ def test_every_arm_has_its_own_look():
     colours = np.array([to_rgb(look.colour) for look in ARMS.values()])
     distance = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 9 * np.eye(len(ARMS))
     assert distance.min() > 0.2
-    with pytest.raises(ValueError, match="unknown arm 'clip'"):
-        arm("clip")
+
+
+def test_an_arm_of_ones_own_goes_by_its_name_after_the_others():
+    assert arm("new").label == "new" and arm("new") == arm("new")
+    assert in_order(["new", "cmr", "another", "mdm", "cmr"]) == ["mdm", "cmr", "another", "new"]
