@@ -15,11 +15,10 @@ from mmcl.interpretation.measures import positive_share
 from mmcl.interpretation.models import contrastive_model
 from mmcl.interpretation.sample import Sample
 from mmcl.setting import Setting
-from mmcl.training.comparison import COMPARED
 from mmcl.training.kept_epochs import kept_epochs
 from mmcl.training.pretraining import ARMS, pretrain
 
-ECG_ARMS = ("random", *COMPARED)
+ECG_ARMS = ("random", "mdm", "mmcl", "mdm+mmcl")
 """Arms whose ECG encoder has maps."""
 
 PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm][0] == "mmcl")
