@@ -6,8 +6,9 @@ number a subject (batch,): the similarity of a pair, or the score of a linear he
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from mmcl.evaluation.probe import LinearProbe
 from mmcl.models.cmr_encoder import CmrEncoder
 
 Output = Callable[..., torch.Tensor]
+
+BATCH = 128
+"""Subjects whose gradients are in memory at a time."""
 
 
 def similarity(project: Callable[[torch.Tensor], torch.Tensor]) -> Output:
@@ -64,44 +68,39 @@ def integrated_gradients(
     inputs: torch.Tensor,
     target: torch.Tensor | None = None,
     steps: int = 32,
-    batch: int = 512,
-    baseline: torch.Tensor | float = 0.0,
 ) -> Integrated:
-    """Integrated gradients of `output` from `baseline` to `inputs` (Sundararajan et al. 2017, ICML).
+    """Integrated gradients of `output` from 0 to `inputs` (Sundararajan et al. 2017, ICML).
 
-    The baseline is 0: of a standardised ECG free of wander the isoelectric line. `steps` points of a Gauss-Legendre
-    quadrature, `batch` at a time.
+    0 is, of a standardised ECG free of wander, the isoelectric line. `steps` points of a Gauss-Legendre quadrature.
     """
     from captum.attr import IntegratedGradients
 
-    values, delta = IntegratedGradients(output).attribute(
-        inputs,
-        baselines=baseline,
-        additional_forward_args=target,
-        n_steps=steps,
-        internal_batch_size=max(batch, len(inputs)),
-        return_convergence_delta=True,
-    )
-    arguments = () if target is None else (target,)
-    with torch.no_grad():
-        change = output(inputs, *arguments) - output(torch.zeros_like(inputs) + baseline, *arguments)
-    return Integrated(values.detach(), delta.detach() / change.square().mean().sqrt().clamp(min=1e-12))
+    method, parts = IntegratedGradients(output), []
+    for chosen, other in _batches(inputs, target):
+        options = {"n_steps": steps, "internal_batch_size": len(chosen), "return_convergence_delta": True}
+        values, delta = method.attribute(chosen, additional_forward_args=other, **options)
+        arguments = () if other is None else (other,)
+        with torch.no_grad():
+            change = output(chosen, *arguments) - output(torch.zeros_like(chosen), *arguments)
+        parts.append((values.detach(), delta.detach(), change))
+    values, delta, change = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Integrated(values, delta / change.square().mean().sqrt().clamp(min=1e-12))
 
 
 def gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
     """Gradient of `output`, signed, of the shape of `inputs` (Simonyan et al. 2014)."""
     from captum.attr import Saliency
 
-    return (
-        Saliency(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target, abs=False).detach()
-    )
+    leaf = inputs.clone().requires_grad_()
+    return Saliency(output).attribute(leaf, additional_forward_args=target, abs=False).detach()
 
 
 def input_times_gradient(output: Output, inputs: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
     """Gradient of `output` times the input, of the shape of `inputs` (Shrikumar et al. 2016)."""
     from captum.attr import InputXGradient
 
-    return InputXGradient(output).attribute(inputs.clone().requires_grad_(), additional_forward_args=target).detach()
+    leaf = inputs.clone().requires_grad_()
+    return InputXGradient(output).attribute(leaf, additional_forward_args=target).detach()
 
 
 def grad_cam(
@@ -115,4 +114,10 @@ def grad_cam(
     from captum.attr import LayerGradCam
 
     method = LayerGradCam(output, getattr(encoder, layer))
-    return method.attribute(cmr, additional_forward_args=target).detach()[:, 0]
+    parts = [method.attribute(chosen, additional_forward_args=other) for chosen, other in _batches(cmr, target)]
+    return torch.cat(parts).detach()[:, 0]
+
+
+def _batches(inputs: torch.Tensor, target: torch.Tensor | None) -> Iterable[tuple[torch.Tensor, torch.Tensor | None]]:
+    """`inputs` and `target`, None for each where there is none, BATCH at a time."""
+    return zip(inputs.split(BATCH), repeat(None) if target is None else target.split(BATCH), strict=False)

@@ -58,6 +58,7 @@ def draw_measures(table: pd.DataFrame, measure: str, source: str, panel: str = "
             one.set(title=title, xlabel=label, ylim=(len(names) - 0.5, -0.5))
             one.set(yticks=range(len(names)), yticklabels=names)
             one.tick_params(axis="y", length=0)
+            one.locator_params(axis="x", nbins=4)
             one.grid(axis="x")
         handles = [
             Line2D([], [], marker=arm(name).marker, color=arm(name).colour, linestyle="", label=arm(name).label)

@@ -128,3 +128,20 @@ def test_rollout_is_the_product_of_attentions_with_their_residuals(model, ecg):
         product = (0.5 * attention + 0.5 * torch.eye(49)) @ product
         x = block(x)
     torch.testing.assert_close(found[1].flatten(), product[1:, 1:].mean(dim=0))
+
+
+def test_batches_change_nothing(model, ecg, monkeypatch):
+    target, cmr = torch.randn(3, 6), torch.rand(3, 3, 64, 64)
+
+    def maps():
+        integrated = integrated_gradients(similarity(model.project_ecg), ecg, target, steps=4)
+        return (
+            integrated.values,
+            integrated.delta,
+            grad_cam(similarity(model.project_cmr), model.encoder_imaging, cmr, target),
+        )
+
+    whole = maps()
+    monkeypatch.setattr("mmcl.interpretation.attribution.BATCH", 2)
+    for one, other in zip(whole, maps(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
