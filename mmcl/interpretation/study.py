@@ -21,7 +21,7 @@ from mmcl.training.pretraining import ARMS, pretrain
 ECG_ARMS = ("random", "mdm", "mmcl", "mdm+mmcl")
 """Arms whose ECG encoder has maps."""
 
-PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm][0] == "mmcl")
+PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm].objective == "mmcl")
 """Arms with both encoders and both projection heads, without which no similarity of a pair is defined."""
 
 
