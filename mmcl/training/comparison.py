@@ -87,27 +87,32 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     `published_missing`); adjusted ones always leave missing labels out. All share their resamples of test subjects, so
     that no row depends on what else is in the table.
 
-    Nothing is trained: an entry without outcomes has rows of NaN, with `n` 0 and `seed` MISSING_SEED.
+    Nothing is trained: an entry without outcomes, and a difference to it, has rows of NaN, with `n` 0 and `seed`
+    MISSING_SEED.
     """
     run, resamples = setting.run, setting.profile.downstream.bootstrap
     metrics = reported_metrics(task, setting.preset)
     adjust = _adjustment(task, Store.open(run.store))
-    there = [entry for entry in entries if entry.outcomes]
-    methods = {(e.mode, e.labels): _scores(e, task, setting, metrics) for e in there if e.arm == METHOD}
+    methods = {(e.mode, e.labels): e for e in entries if e.arm == METHOD}
+    scored = {place: _scores(e, task, setting, metrics) for place, e in methods.items() if e.outcomes}
     tables = []
     for entry in entries:
         names = {"task": task, "arm": entry.arm, "mode": entry.mode, "labels": entry.labels}
-        if not entry.outcomes:
+        own = None
+        if entry.outcomes:
+            own = scored[entry.mode, entry.labels] if entry.arm == METHOD else _scores(entry, task, setting, metrics)
+            tables.append(result_rows(own.rows(), seed=seed_text(own.seeds), **names))
+            tables.append(adjust(entry, resamples, np.random.default_rng(run.seed), names))
+        else:
             tables.append(_missing(metrics, setting, names))
-            continue
-        own = methods[entry.mode, entry.labels] if entry.arm == METHOD else _scores(entry, task, setting, metrics)
-        tables.append(result_rows(own.rows(), seed=seed_text(own.seeds), **names))
-        tables.append(adjust(entry, resamples, np.random.default_rng(run.seed), names))
-        for (mode, labels), method in methods.items():
+        for mode, labels in methods:
             if entry.arm != METHOD and labels == entry.labels and _comparable(mode, entry):
                 names |= {"arm": METHOD, "reference": entry.arm, "mode": mode}
-                tables.append(difference_rows(method, own, metrics[:2], **names))
-    return holm_corrected(pd.concat([*tables, *_gains_with_few(there, task, setting)], ignore_index=True))
+                if own and (mode, labels) in scored:
+                    tables.append(difference_rows(scored[mode, labels], own, metrics[:2], **names))
+                else:
+                    tables.append(_missing(metrics[:2], setting, names))
+    return holm_corrected(pd.concat([*tables, *_gains_with_few(entries, task, setting)], ignore_index=True))
 
 
 def reported_metrics(task: str, preset: Preset) -> tuple[str, ...]:
@@ -148,7 +153,7 @@ def _scores(entry: Entry, task: str, setting: Setting, metrics: Sequence[str]) -
 
 def _gains_with_few(entries: list[Entry], task: str, setting: Setting) -> list[pd.DataFrame]:
     """What METHOD gains on supervised training and on its first stage alone with few labels, less that with all."""
-    found = {(e.arm, e.mode, e.labels): e for e in entries}
+    found = {(e.arm, e.mode, e.labels): e for e in entries if e.outcomes}
     few = str(setting.profile.downstream.few_labels[0])
     metric = "R2" if task == "phenotypes" else "AUROC"
     tables = []

@@ -56,3 +56,5 @@ def test_a_cell_without_results_shows_as_missing(own_setting):
     alone = table[(table["arm"] == "demographics") & (table["labels"] == "all")]
     assert set(lacking["target"]) == set(alone["target"]) == {*TARGETS, *(f"{group} mean" for group in GROUPS)}
     assert alone["n"].gt(0).any() and MISSING_SEED not in set(alone["seed"])
+    unpaired = table[(table["reference"] == "demographics") & (table["labels"] == "all")]
+    assert set(unpaired["arm"]) == {METHOD} and unpaired["value"].isna().all() and unpaired["n"].eq(0).all()
