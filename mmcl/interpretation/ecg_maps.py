@@ -14,7 +14,7 @@ from mmcl.interpretation.attribution import Output, integrated_gradients, simila
 from mmcl.interpretation.heads import TASKS, head
 from mmcl.interpretation.localisation import ecg_segments, project
 from mmcl.interpretation.measures import activation_rate, lead_auroc, summarise, time_correlation, wave_shares
-from mmcl.interpretation.models import contrastive_model
+from mmcl.interpretation.models import PAIR_ARMS, contrastive_model
 from mmcl.interpretation.occlusion import occlude_leads, occlude_waves
 from mmcl.interpretation.rollout import attention_rollout
 from mmcl.interpretation.sample import Sample
@@ -25,8 +25,10 @@ from mmcl.training.features import ecg_encoder
 
 SIMILARITY = "similarity"
 
-STEPS = 16
-"""Of integrated gradients."""
+STEPS, MOST_STEPS, TOLERANCE = 16, 256, 0.02
+"""Integrated gradients take STEPS points, and twice as many until what the median subject lacks to completeness is below
+TOLERANCE or MOST_STEPS are taken.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ def stretch(values: np.ndarray, window: int) -> np.ndarray:
 
 def attribute(output: Output, sample: Sample, target: torch.Tensor | None = None) -> EcgMaps:
     """Gradients and occlusion of `output` for the sample's ECGs."""
-    integrated = integrated_gradients(output, sample.ecg, target, STEPS)
+    steps, integrated = STEPS, integrated_gradients(output, sample.ecg, target, STEPS)
+    while integrated.delta.abs().median() > TOLERANCE and steps < MOST_STEPS:
+        steps *= 2
+        integrated = integrated_gradients(output, sample.ecg, target, steps)
     extra = () if target is None else (target,)
     leads = occlude_leads(output, sample.ecg, *extra)
     waves = occlude_waves(output, sample.ecg, sample.waves, *extra)
@@ -84,10 +89,10 @@ def similarity_maps(model: ContrastiveModel, sample: Sample, setting: Setting, s
 def ecg_maps(arm: str, sample: Sample, setting: Setting) -> dict[str, tuple[EcgMaps, EcgMaps]]:
     """Output -> its maps, and those of a baseline: the maps of shuffled pairs, or for a head somebody else's maps.
 
-    `mdm` has no projection heads and no CMR encoder, so that no similarity is defined for it.
+    Of an arm that is not among PAIR_ARMS no similarity is defined.
     """
     found = {}
-    if arm != "mdm":
+    if arm in PAIR_ARMS:
         model = contrastive_model(arm, setting)
         found[SIMILARITY] = tuple(similarity_maps(model, sample, setting, shuffled) for shuffled in (False, True))
     encoder = ecg_encoder(arm, setting).requires_grad_(False)

@@ -6,7 +6,13 @@ import torch
 
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
-from mmcl.training.pretraining import WEIGHTS, load_module, new_module, pretrain
+from mmcl.training.pretraining import ARMS, WEIGHTS, load_module, new_module, pretrain
+
+ECG_ARMS = ("random", "mdm", "mmcl", "mdm+mmcl")
+"""Arms whose ECG encoder has maps."""
+
+PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm].objective == "mmcl")
+"""Arms with both encoders and both projection heads, without which no similarity of a pair is defined."""
 
 
 def contrastive_model(arm: str, setting: Setting, weights: str = WEIGHTS) -> ContrastiveModel:

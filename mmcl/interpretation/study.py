@@ -12,17 +12,11 @@ from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, e
 from mmcl.interpretation.image_maps import Maps, head_maps, image_maps, image_table
 from mmcl.interpretation.localisation import pairwise, project
 from mmcl.interpretation.measures import positive_share
-from mmcl.interpretation.models import contrastive_model
+from mmcl.interpretation.models import ECG_ARMS, PAIR_ARMS, contrastive_model
 from mmcl.interpretation.sample import Sample
 from mmcl.setting import Setting
 from mmcl.training.kept_epochs import kept_epochs
-from mmcl.training.pretraining import ARMS, pretrain
-
-ECG_ARMS = ("random", "mdm", "mmcl", "mdm+mmcl")
-"""Arms whose ECG encoder has maps."""
-
-PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm].objective == "mmcl")
-"""Arms with both encoders and both projection heads, without which no similarity of a pair is defined."""
+from mmcl.training.pretraining import pretrain
 
 
 def study_images(sample: Sample, setting: Setting) -> tuple[dict[str, dict[str, Maps]], pd.DataFrame]:

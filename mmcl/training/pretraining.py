@@ -40,9 +40,9 @@ def pretrain(arm: str, setting: Setting) -> Path:
     """Folder with the finished weights of `arm`, trained now if need be.
 
     The folder holds `weights.safetensors` (the whole model, at its best validation loss unless the objective chooses
-    the last epoch), `last.ckpt`, `best.ckpt`, `metrics.csv` and, once training has ended, `finished.json` with the
-    fingerprint of code, numbers and data. Weights with another fingerprint are trained anew; an interrupted training
-    goes on from its last epoch.
+    the last epoch), `last.ckpt`, `best.ckpt`, `metrics.csv`, the weights of the epochs that the recipe keeps and, once
+    training has ended, `finished.json` with the fingerprint of code, numbers and data. Weights with another fingerprint
+    are trained anew; an interrupted training goes on from its last epoch.
     """
     told = look_up(ARMS, arm, "arm")
     setting = arm_setting(arm, setting)
