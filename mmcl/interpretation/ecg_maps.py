@@ -26,8 +26,8 @@ from mmcl.training.features import ecg_encoder
 SIMILARITY = "similarity"
 
 STEPS, MOST_STEPS, TOLERANCE = 16, 256, 0.02
-"""Integrated gradients take STEPS points, and twice as many until what the median subject lacks to completeness is below
-TOLERANCE or MOST_STEPS are taken.
+"""Integrated gradients take STEPS points, and twice as many until what the median subject lacks to completeness is
+below TOLERANCE or MOST_STEPS are taken.
 """
 
 
