@@ -175,7 +175,7 @@ setup: $(READY)  ## install the locked environment in .venv, or check the active
 reproduce: $(EXECUTED) $(PAGES)  ## run everything: data, pre-training, fine-tuning, figures
 ifeq ($(PROFILE)-$(COHORT)-$(SEED)-$(PRESET),demo-simulated-0-corrected)
 	@mkdir -p figures
-	@install -C -m 644 $(RUN)/figures/*.png $(RUN)/figures/*.json figures/
+	@install -C -m 644 $(RUN)/figures/*.png $(RUN)/figures/*.gif $(RUN)/figures/*.json figures/
 	@$(PYTHON) -m mmcl.findings
 	@$(PYTHON) -m mmcl.privacy --record $(COHORT)
 endif
