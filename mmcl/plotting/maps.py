@@ -24,7 +24,7 @@ MEASURES = {
     "pixel AUROC": ("AUROC of pixels", "no information"),
     "territory of the scar": ("Share of scars", "one over the territories in the slice"),
     "share": ("Share of the importance", "share of the time, or one lead in twelve"),
-    "time correlation": ("Spearman correlation over time", "no correlation"),
+    "time correlation": ("Correlation over time", "no correlation"),
     "lead AUROC": ("AUROC of leads", "no information"),
 }
 """Measure -> how its axis is labelled, and what its baseline is."""

@@ -104,6 +104,6 @@ class Pretraining(Trained):
 
     def tell(self, stage: str) -> None:
         """Log epoch means as `<stage>_<name>`, over all processes."""
-        count, sums = self.recorded.pop(stage)
+        count, sums = self.recorded.pop(stage, (0, {}))
         means = {f"{stage}_{name}": value / count for name, value in sums.items()}
         self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
