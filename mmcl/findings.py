@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from mmcl.evaluation.tables import label_words
-from mmcl.evaluation.verdict import CLAIMS, FAILS, HOLDS, MISSING, MODES, OPEN
+from mmcl.evaluation.verdict import FAILS, HOLDS, MISSING, MODES, OPEN
 from mmcl.paths import ROOT
-from mmcl.plotting.style import ARMS, arm
+from mmcl.plotting.marks import without_ablations
+from mmcl.plotting.style import arm, in_order
 from mmcl.provenance import read_json, write_text
 
 RECORD, README = ROOT / "figures" / "summary.json", ROOT / "README.md"
@@ -24,13 +25,13 @@ _MODE_WORDS = {**MODES, "": "reference"}
 
 
 def table_rows(results: pd.DataFrame, modes: Sequence[str] = ("probe", "", "finetune")) -> dict[tuple[str, str], str]:
-    """(arm, mode) -> words for every arm of `results` that figures know, by mode and in the order of figures."""
-    plain = results[results["reference"] == ""]
+    """(arm, mode) -> words for every arm of `results` but ablations, by mode and in the order of figures."""
+    plain = without_ablations(results[results["reference"] == ""])
     present = set(zip(plain["arm"], plain["mode"], strict=True))
     return {
         (name, mode): f"{arm(name).label} ({_MODE_WORDS[mode]})"
         for mode in modes
-        for name in ARMS
+        for name in in_order(plain["arm"])
         if (name, mode) in present
     }
 
@@ -51,7 +52,8 @@ def record(
     """
     scores, seeds = [], set()
     for metric, table in tables.items():
-        chosen = table[(table["labels"] == few) & table["mode"].isin(("probe", "")) & table["arm"].isin(list(ARMS))]
+        chosen = table[(table["labels"] == few) & table["mode"].isin(("probe", ""))]
+        chosen = without_ablations(chosen)
         columns = ["arm", "target", "value", "low", "high"]
         scores += [{"metric": metric} | row for row in chosen[columns].to_dict("records")]
         seeds |= {len(text.split()) for text in table["seed"][table["value"].notna()]}
@@ -119,11 +121,10 @@ def _score_table(scores: Sequence[Mapping]) -> str:
     values = table.set_index(["arm", "target", "metric"])["value"].astype(float)
     lines = ["| | " + " | ".join(f"{_short(t)} {m.replace('R2', 'R²')}" for t, m in columns) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
-    for name in ARMS:
-        if name in set(table["arm"]):
-            each = [values.get((name, *column), np.nan) for column in columns]
-            cells = [f"{round(value, 2) + 0.0:.2f}" if np.isfinite(value) else MISSING for value in each]
-            lines.append(f"| {arm(name).label} | {' | '.join(cells)} |")
+    for name in in_order(table["arm"]):
+        each = [values.get((name, *column), np.nan) for column in columns]
+        cells = [f"{round(value, 2) + 0.0:.2f}" if np.isfinite(value) else MISSING for value in each]
+        lines.append(f"| {arm(name).label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -131,15 +132,14 @@ def _verdict_table(cells: pd.DataFrame, few: str) -> str:
     columns = [(mode, labels) for mode in MODES for labels in (few, "all")]
     lines = ["| claim | " + " | ".join(f"{MODES[m]}, {label_words(n)}" for m, n in columns) + " |"]
     lines.append("|---" * (1 + len(columns)) + "|")
-    for claim in CLAIMS:
-        for reference in claim.references:
-            row = cells[(cells["claim"] == claim.words) & (cells["reference"] == reference)]
-            words = claim.words + (" (boosted)" if reference.endswith(", boosted") else "")
-            each = []
-            for mode, labels in columns:
-                place = f"{few} less all" if claim.few and labels == few else labels
-                each.append(_fell(row[(row["mode"] == mode) & (row["labels"] == place)]))
-            lines.append(f"| {words} | {' | '.join(each)} |")
+    for (claim, reference), rows in cells.groupby(["claim", "reference"], sort=False):
+        words = claim + (" (boosted)" if reference.endswith(", boosted") else "")
+        each = []
+        for mode, labels in columns:
+            # A gain from few labels less that from all stands in the column of few.
+            place = {labels, f"{few} less all"} if labels == few else {labels}
+            each.append(_fell(rows[(rows["mode"] == mode) & rows["labels"].isin(place)]))
+        lines.append(f"| {words} | {' | '.join(each)} |")
     return "\n".join(lines)
 
 
@@ -155,7 +155,7 @@ def _fell(rows: pd.DataFrame) -> str:
 
 
 def _retrieval_words(rows: Sequence[Mapping]) -> str:
-    ranks = [row for row in rows if row["score"] == "median rank" and row["arm"] in ARMS]
+    ranks = [row for row in rows if row["score"] == "median rank"]
     each = [f"{row['value']:.4g} ({row['low']:.4g} to {row['high']:.4g}) by {arm(row['arm']).label}" for row in ranks]
     if not each:
         return ""

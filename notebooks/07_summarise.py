@@ -19,7 +19,7 @@ from mmcl.environment import report
 from mmcl.evaluation.published import beside_published, largest_gains, published_claims
 from mmcl.evaluation.tables import pivot, read_results
 from mmcl.evaluation.typeset import blocks, caption, markdown_table, write_tables
-from mmcl.evaluation.verdict import BEYOND, best_of, judge, sentences, summary, tally
+from mmcl.evaluation.verdict import best_of, ideas_on, judge, sentences, summary, tally
 from mmcl.findings import markdown, record, table_rows
 from mmcl.phenotypes import GROUPS, TARGETS
 from mmcl.plotting.curves import draw_ablations, draw_scaling
@@ -148,7 +148,7 @@ summary(judged)
 # ## Which idea beyond the paper wins
 
 # %%
-ideas = [METHOD, *(claim.references[0] for claim in BEYOND)]
+ideas = [METHOD, *ideas_on(pd.concat([risk, phenotypes]))]
 best = [best_of(risk, ideas, DISEASES, "AUROC", "probe", labels) for labels in (few, "all")]
 best += [best_of(phenotypes, ideas, groups, "R2", "probe", labels) for labels in (few, "all")]
 print(*best, sep="\n")

@@ -12,6 +12,9 @@ from scipy.stats import rankdata
 from mmcl.evaluation.metrics import paired_arrays
 from mmcl.evaluation.significance import wald
 
+LEAST = 10
+"""Cases, and controls, below which the normal distribution is no guide."""
+
 
 def placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Structural components of the AUROC of `scores` (n, k) for 0/1 `labels` (n,), of cases (m, k) and controls.
@@ -32,7 +35,7 @@ def delong_test(truth: np.ndarray, score: np.ndarray, reference: np.ndarray) -> 
 
     truth: (n,) 0, 1 or NaN for missing. With several training seeds the difference is that of the means over seeds, and
     its variance that of DeLong's over subjects, the seeds being given, plus the variance between seeds over their
-    number; with one seed it is DeLong's. All NaN where there are fewer than two cases or controls.
+    number; with one seed it is DeLong's. All NaN where there are fewer than LEAST cases or controls.
     """
     if score.shape != reference.shape or score.ndim != 2:
         raise ValueError(f"scores have shapes {score.shape} and {reference.shape}; expected one shape, (n, seeds)")
@@ -40,7 +43,7 @@ def delong_test(truth: np.ndarray, score: np.ndarray, reference: np.ndarray) -> 
     for each in (score, reference):
         paired_arrays(labels, each)
     labels, given = labels[:, 0], np.isfinite(labels[:, 0])
-    if min((labels == 1).sum(), (labels == 0).sum()) < 2:
+    if min((labels == 1).sum(), (labels == 0).sum()) < LEAST:
         return np.nan, np.nan, np.nan
     pairs = zip(placements(labels[given], score[given]), placements(labels[given], reference[given]), strict=True)
     cases, controls = (mine - other for mine, other in pairs)

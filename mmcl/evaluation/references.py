@@ -19,6 +19,9 @@ from mmcl.evaluation.probe import LinearProbe
 DEMOGRAPHICS = ("age", "male", "height", "weight", "bsa")
 """Years, 0 or 1, metre (or cm), kg, m2: what is known of a person before any test."""
 
+LEAF = 15
+"""Least number of subjects in a leaf of a boosted tree, where there are labels enough."""
+
 _SEX = {"male": 1.0, "m": 1.0, "female": 0.0, "f": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 """Words for sex, and the UK Biobank's coding of field 31 (0 female, 1 male)."""
 
@@ -139,7 +142,7 @@ def boosted_scores(
             max_iter=trees,
             learning_rate=0.07,
             max_leaf_nodes=6,
-            min_samples_leaf=15,
+            min_samples_leaf=min(LEAF, max(1, int(rows.sum()) // 8)),  # of few labels a tree has leaves too
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed,

@@ -39,11 +39,14 @@ def holm_corrected(results: pd.DataFrame) -> pd.DataFrame:
     """Result rows with `p_holm` computed anew from `p`.
 
     A family holds all paired differences (rows with a `reference`, of everybody) of one task, metric and number of
-    labels: every target, mode and reference. Only means over groups of phenotypes and single phenotypes are families
-    of their own: five questions that the paper asks should not pay for 61 that describe.
+    labels: every target, mode and reference. Means over groups of phenotypes and single phenotypes are families of
+    their own, and so are nearest neighbours and ablations (arms with a dot): the questions that the paper asks should
+    not pay for those that describe. Another arm in the grid is another question, and so raises `p_holm` of the others.
     """
     compared = results["reference"].ne("") & results["subgroup"].eq("")
-    means = results["target"].str.endswith(" mean")
-    families = results[compared].groupby(["task", "metric", "labels", means[compared]], sort=False)["p"]
+    means, near = results["target"].str.endswith(" mean"), results["mode"].eq("knn")
+    ablation = results["reference"].str.contains(".", regex=False)
+    kinds = [kind[compared].rename(str(k)) for k, kind in enumerate((means, near, ablation))]
+    families = results[compared].groupby(["task", "metric", "labels", *kinds], sort=False)["p"]
     corrected = families.transform(lambda p: pd.Series(holm(p.to_numpy()), index=p.index))
     return results.assign(p_holm=corrected.reindex(results.index))

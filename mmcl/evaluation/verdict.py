@@ -78,22 +78,40 @@ BEYOND = (
 
 CLAIMS = PAPER + REFERENCES + BEYOND
 
+
+def claims_on(results: pd.DataFrame) -> tuple[Claim, ...]:
+    """CLAIMS, and one more of each arm in `results` that the method is compared with, is in no claim, and no ablation.
+
+    Whoever adds an arm to the grid so finds it among the ideas beyond the paper.
+    """
+    named = {reference for claim in CLAIMS for reference in claim.references}
+    others = [name for name in dict.fromkeys(results["reference"]) if name and name not in named and "." not in name]
+    return CLAIMS + tuple(Claim(f"The arm {name} is better than MDM + MMCL", (name,), "reference") for name in others)
+
+
+def ideas_on(results: pd.DataFrame) -> list[str]:
+    """Arms beyond the paper: those of BEYOND and, in `results`, of none of CLAIMS."""
+    own = claims_on(results)[len(CLAIMS) :]
+    return [claim.references[0] for claim in (*BEYOND, *own)]
+
+
 COLUMNS = ("claim", "reference", "mode", "labels", "target", "metric", "value", "low", "high", "p_holm", "relative")
 
 
 def judge(
-    results: pd.DataFrame, targets: Sequence[str], metric: str, few: str, claims: Sequence[Claim] = CLAIMS
+    results: pd.DataFrame, targets: Sequence[str], metric: str, few: str, claims: Sequence[Claim] | None = None
 ) -> pd.DataFrame:
     """A row for each claim, reference, mode, labels ("all" and `few`) and target: COLUMNS and `verdict`.
 
-    results: a result table with `p_holm`. The sign of `value` is that of the method less the reference.
+    results: a result table with `p_holm`; `claims` are by default `claims_on` it. The sign of `value` is that of the
+    method less the reference.
     """
     compared = results[(results["subgroup"] == "") & (results["metric"] == metric) & results["target"].isin(targets)]
     found = compared[compared["reference"] != ""].set_index(["reference", "mode", "labels", "target"])
     if found.index.has_duplicates:
         raise ValueError(f"more than one difference for {found.index[found.index.duplicated()][0]}; expected one")
     rows = []
-    for claim in claims:
+    for claim in claims_on(results) if claims is None else claims:
         for reference in claim.references:
             for mode in claim.modes:
                 for labels in (f"{few} less all",) if claim.few else (few, "all"):

@@ -27,6 +27,10 @@ OF_THE_STORE = (
 """What decides the contents of a store, and so is the same for all arms of a run."""
 
 
+RESERVED = ("random", "scratch", "cmr", "demographics")
+"""Names in the grid of what is no pre-training."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One pre-training: an objective, the arm whose ECG encoder it starts from (None: random weights), its own numbers.
@@ -124,6 +128,8 @@ def _check(arms: dict[str, Arm], name: str, entry: dict) -> None:
     """ValueError where an entry can be no arm, so far as can be told without a profile."""
     if not re.fullmatch(r"[A-Za-z0-9_+.]+", str(name)):
         raise ValueError(f"arm {name!r}; expected a name of letters, digits, and _ + .")
+    if name in RESERVED:
+        raise ValueError(f"arm {name!r}; expected another name than {', '.join(RESERVED)}, which the grid has already")
     where = f"arm {name!r}"
     _expect(entry, {"objective"}, {"objective", "start", "set", "pairs"}, where)
     objective, start, pairs = entry["objective"], entry.get("start"), entry.get("pairs")

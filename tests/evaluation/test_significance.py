@@ -29,7 +29,7 @@ def test_a_bootstraps_p_agrees_with_the_share_of_resamples_beyond_zero():
 
 
 def test_families_are_task_metric_and_labels_and_group_means_apart():
-    same = {"task": "phenotypes", "metric": "R2", "labels": "all", "subgroup": ""}
+    same = {"task": "phenotypes", "metric": "R2", "labels": "all", "subgroup": "", "mode": "probe"}
     rows = [
         same | {"target": "LVM", "reference": "mdm", "p": 0.01},
         same | {"target": "LVEDV", "reference": "mmcl", "p": 0.02},
@@ -37,6 +37,8 @@ def test_families_are_task_metric_and_labels_and_group_means_apart():
         same | {"target": "LVM", "reference": "", "p": 0.001},
         same | {"target": "LVM", "reference": "men", "p": 0.001, "subgroup": "women"},
         same | {"target": "LVM", "reference": "mdm", "p": 0.04, "labels": "200"},
+        same | {"target": "LVM", "reference": "mdm", "p": 0.01, "mode": "knn"},
+        same | {"target": "LVM", "reference": "mdm.mask_0.4", "p": 0.01},
     ]
-    corrected = holm_corrected(pd.DataFrame(rows, index=[5, 4, 3, 2, 1, 0]))
-    np.testing.assert_allclose(corrected["p_holm"], [0.02, 0.02, 0.03, np.nan, np.nan, 0.04])
+    corrected = holm_corrected(pd.DataFrame(rows, index=range(len(rows), 0, -1)))
+    np.testing.assert_allclose(corrected["p_holm"], [0.02, 0.02, 0.03, np.nan, np.nan, 0.04, 0.01, 0.01])

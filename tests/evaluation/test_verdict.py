@@ -13,6 +13,7 @@ from mmcl.evaluation.verdict import (
     OPEN,
     Claim,
     best_of,
+    ideas_on,
     judge,
     sentences,
     summary,
@@ -52,6 +53,16 @@ def test_few_labels_are_judged_by_rows_of_their_own():
     claim = Claim("gains more with few labels", ("mdm",), few=True)
     assert verdicts(table(), claim, labels="200 less all") == [MISSING] * 3
     assert verdicts(table(labels="200 less all"), claim, labels="200 less all") == [HOLDS, FAILS, OPEN]
+
+
+def test_an_arm_of_ones_own_is_asked_about_among_the_ideas_and_an_ablation_is_not():
+    results = pd.concat([table(), table(reference="hot"), table(reference="mdm+mmcl.temperature_0.3")])
+    judged = judge(results, TARGETS, "AUROC", "200")
+    own = judged[judged["reference"] == "hot"]
+    assert set(own["claim"]) == {"The arm hot is better than MDM + MMCL"}
+    assert own[(own["mode"] == "probe") & (own["labels"] == "200")]["verdict"].tolist() == [FAILS, HOLDS, OPEN]
+    assert "mdm+mmcl.temperature_0.3" not in set(judged["reference"])
+    assert ideas_on(results) == [*(claim.references[0] for claim in BEYOND), "hot"]
 
 
 def test_subgroups_and_double_rows_do_not_mix_in():

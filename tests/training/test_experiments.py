@@ -110,6 +110,7 @@ def test_a_start_is_trained_with_the_numbers_that_concern_it_once_for_all(tmp_pa
     [
         ("x: {objective: simclip}", "unknown objective of arm 'x' 'simclip'; expected one of mdm"),
         ("x: {start: mdm}", "arm 'x': found start; expected objective"),
+        ("scratch: {objective: mdm}", "arm 'scratch'; expected another name than random, scratch"),
         ("x: {objective: mmcl, begin: mdm}", "arm 'x': found objective, begin; expected objective, perhaps pairs"),
         ("x: {objective: mmcl, start: mmd}", "unknown start of arm 'x', an arm above it, 'mmd'"),
         ("x: {objective: cmr_simclr, start: mdm}", "arm 'x': starts from 'mdm'; expected that both have an ECG enc"),
