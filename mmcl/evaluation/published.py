@@ -39,7 +39,7 @@ def beside_published(results: pd.DataFrame, cohort: str, mode: str = "finetune",
     """Published values and those of `results`, of the cohort called `cohort`, in columns of their own.
 
     A row for each published encoder; two levels of columns, (cohort, target). What has no counterpart here, or was not
-    scored, is "–".
+    scored, is "missing".
     """
     numbers = published_numbers()
     theirs = numbers.pivot(index="encoder", columns="target", values="value")

@@ -48,7 +48,7 @@ cent of the reference. What does not apply is NaN.
 OPTIONAL = ("subgroup", "seed_sd", "p", "p_holm", "relative", "relative_low", "relative_high")
 """Columns that a row of a file may leave out: "" or NaN."""
 
-MISSING_CELL = "–"
+MISSING_CELL = "missing"
 
 
 def score_predictions(
@@ -144,7 +144,7 @@ def pivot(
     column: str = "target",
     digits: int = 2,
 ) -> pd.DataFrame:
-    """A table for reading: "value (low to high)" of each `rows` x `columns`; a result that does not exist shows "–".
+    """A table for reading: "value (low to high)" of each `rows` x `columns`; a result that does not exist shows "missing".
 
     ValueError where two results fall in one cell: select metric, mode, labels and reference first.
     """

@@ -101,7 +101,8 @@ def _name_beyond(axes: Axes, rows: pd.DataFrame, name: str, place: float, limits
     for value in rows.value.dropna():
         if not limits[0] <= value <= limits[1]:
             side, words = (0.02, f"◂ {value:.1f}") if value < limits[0] else (0.98, f"{value:.1f} ▸")
-            looks = {"ha": "left" if side < 0.5 else "right", "va": "center", "fontsize": 6.5}
+            looks = {"ha": "left" if side < 0.5 else "right", "va": "center", "fontsize": 6.5, "zorder": 5}
+            looks["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
             axes.text(side, place, words, transform=axes.get_yaxis_transform(), color=arm(name).colour, **looks)
 
 

@@ -97,6 +97,8 @@ def draw_adjusted(
             axes.set_xlabel(("Partial " if axes is panels[1] else "") + METRIC_LABELS.get(metric, metric))
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
+        # What is far worse than no prediction would flatten all else; its number is in the data beside the figure.
+        panels[0].set_xlim(left=max(panels[0].get_xlim()[0], -1.05))
         for axes in panels:
             chance_line(axes, metric)
         panels[0].set(ylim=(len(targets) - 0.5, -0.5), yticks=range(len(targets)), yticklabels=list(targets))

@@ -36,8 +36,10 @@ def test_ours_stand_apart_and_what_has_no_counterpart_is_a_dash():
     assert theirs.loc["ECG masked autoencoder", "LVEDV"] == "0.478"
     assert ours.loc["ECG masked autoencoder", "LVEDV"] == "0.310 (0.250 to 0.360)"
     assert ours.loc["MMCL (the method)", "LVM"].startswith("0.400")
-    assert ours.loc["cross-modal autoencoder"].eq("–").all() and ours.loc["MMCL (the method)", "LVEDV"] == "–"
-    assert beside_published(results(reference="mdm"), "simulated")["simulated (ours)"].eq("–").all(axis=None)
+    assert (
+        ours.loc["cross-modal autoencoder"].eq("missing").all() and ours.loc["MMCL (the method)", "LVEDV"] == "missing"
+    )
+    assert beside_published(results(reference="mdm"), "simulated")["simulated (ours)"].eq("missing").all(axis=None)
 
 
 def test_the_largest_gain_of_each_metric():

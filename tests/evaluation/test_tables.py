@@ -85,7 +85,7 @@ def test_pivot_shows_a_missing_cell_as_missing(results):
     chosen.loc[chosen.target == "RVESV", "value"] = np.nan
     cells = pivot(chosen, ["mdm", "mmcl"], ["RVEDV", "RVESV"])
     assert cells.loc["mdm", "RVEDV"].count(" to ") == 1
-    assert cells.loc["mdm", "RVESV"] == cells.loc["mmcl", "RVEDV"] == "–"
+    assert cells.loc["mdm", "RVESV"] == cells.loc["mmcl", "RVEDV"] == "missing"
     with pytest.raises(ValueError, match="more than one result for mdm, RVEDV"):
         pivot(results, ["mdm"], ["RVEDV"])
 
