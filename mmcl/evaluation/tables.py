@@ -144,7 +144,7 @@ def pivot(
     column: str = "target",
     digits: int = 2,
 ) -> pd.DataFrame:
-    """A table for reading: "value (low to high)" of each `rows` x `columns`; a result that does not exist shows "missing".
+    """A table for reading: "value (low to high)" of each `rows` x `columns`, "missing" where there is no result.
 
     ValueError where two results fall in one cell: select metric, mode, labels and reference first.
     """
