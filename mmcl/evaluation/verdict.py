@@ -85,7 +85,8 @@ def claims_on(results: pd.DataFrame) -> tuple[Claim, ...]:
     Whoever adds an arm to the grid so finds it among the ideas beyond the paper.
     """
     named = {reference for claim in CLAIMS for reference in claim.references}
-    others = [name for name in dict.fromkeys(results["reference"]) if name and name not in named and "." not in name]
+    compared = dict.fromkeys(results["reference"][results["subgroup"] == ""])
+    others = [name for name in compared if name and name not in named and "." not in name]
     return CLAIMS + tuple(Claim(f"The arm {name} is better than MDM + MMCL", (name,), "reference") for name in others)
 
 
@@ -192,8 +193,10 @@ def _numbers(row: dict) -> str:
     if row["verdict"] == MISSING:
         return row["target"]
     relative = f", {row['relative']:+.0f} %" if np.isfinite(row["relative"]) else ""
-    p = f"p {row['p_holm']:.2g}" if row["p_holm"] >= 0.001 else "p < 0.001"
-    if row["verdict"] == OPEN:
+    p = f"p {row['p_holm']:.2g}" if not row["p_holm"] < 0.001 else "p < 0.001"
+    if not np.isfinite(row["p_holm"]):
+        p = "not tested, for too few cases"
+    elif row["verdict"] == OPEN:
         p += ", interval includes 0" if row["low"] <= 0 <= row["high"] else ", not after Holm's correction"
     return (
         f"{row['target']} {row['metric']} {row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}{relative}, {p})"

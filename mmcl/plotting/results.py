@@ -66,6 +66,10 @@ def draw_label_efficiency(
     return figure
 
 
+WORST = -1.05
+"""Least R2 or r that a figure shows."""
+
+
 def draw_adjusted(
     results: pd.DataFrame, adjusted: pd.DataFrame, targets: Sequence[str], metric: str, source: str
 ) -> Figure:
@@ -81,6 +85,7 @@ def draw_adjusted(
         note = (
             interval_note(sides[1])
             + " Right: residuals of a linear model of age, sex and body size, fitted in training."
+            + (f" Some lie beyond {WORST}." if min(table.value.min() for table in sides) < WORST else "")
         )
         figure = new_figure(max(0.15 * len(targets) * (len(arms) + 1.2) + 1.3, 2.5), source, note=note)
         panels = figure.subplots(1, 2, sharey=True, sharex=True)
@@ -97,8 +102,8 @@ def draw_adjusted(
             axes.set_xlabel(("Partial " if axes is panels[1] else "") + METRIC_LABELS.get(metric, metric))
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
-        # What is far worse than no prediction would flatten all else; its number is in the data beside the figure.
-        panels[0].set_xlim(left=max(panels[0].get_xlim()[0], -1.05))
+        # What is far worse than no prediction would flatten all else.
+        panels[0].set_xlim(left=max(panels[0].get_xlim()[0], WORST))
         for axes in panels:
             chance_line(axes, metric)
         panels[0].set(ylim=(len(targets) - 0.5, -0.5), yticks=range(len(targets)), yticklabels=list(targets))

@@ -36,13 +36,15 @@ class Arm:
     """One pre-training: an objective, the arm whose ECG encoder it starts from (None: random weights), its own numbers.
 
     `changes` are values by dotted name, of fields of the profile or as `preset.<choice>`, those that the start has
-    included. `pairs`, a number or a share below 1, is how many training subjects are used; None for all.
+    included. `pairs`, a number or a share below 1, is how many training subjects are used; None for all. `seed` is
+    added to that of the run, on the same subjects.
     """
 
     objective: str
     start: str | None = None
     changes: Mapping[str, object] = field(default_factory=dict)
     pairs: float | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,10 @@ def _add(arms: dict[str, Arm], name: str, entry: dict) -> None:
     objective, start = entry["objective"], entry.get("start")
     before = arms[start] if start else Arm(objective)
     changes, pairs = {**before.changes, **entry.get("set", {})}, entry.get("pairs", before.pairs)
+    seed = entry.get("seed", before.seed)
     if start:
-        start = _stage(arms, start, changes, pairs, name)
-    arms[name] = Arm(objective, start, changes, pairs)
+        start = _stage(arms, start, Arm(objective, None, changes, pairs, seed), name)
+    arms[name] = Arm(objective, start, changes, pairs, seed)
 
 
 def _check(arms: dict[str, Arm], name: str, entry: dict) -> None:
@@ -131,7 +134,7 @@ def _check(arms: dict[str, Arm], name: str, entry: dict) -> None:
     if name in RESERVED:
         raise ValueError(f"arm {name!r}; expected another name than {', '.join(RESERVED)}, which the grid has already")
     where = f"arm {name!r}"
-    _expect(entry, {"objective"}, {"objective", "start", "set", "pairs"}, where)
+    _expect(entry, {"objective"}, {"objective", "start", "set", "pairs", "seed"}, where)
     objective, start, pairs = entry["objective"], entry.get("start"), entry.get("pairs")
     used = _sections(look_up(OBJECTIVES, objective, f"objective of {where}").objective)
     if start:
@@ -141,6 +144,8 @@ def _check(arms: dict[str, Arm], name: str, entry: dict) -> None:
         used |= _used(arms, start)
     if pairs is not None and not (type(pairs) is int and pairs > 0 or type(pairs) is float and 0 < pairs < 1):
         raise ValueError(f"{where}: pairs is {pairs!r}; expected a number of subjects, or a share below 1")
+    if type(seed := entry.get("seed", 0)) is not int or seed < 0:
+        raise ValueError(f"{where}: seed is {seed!r}; expected a whole number from 0 on")
     for key in _mapping(entry.get("set", {}), f"{where}: set"):
         section, _, rest = str(key).partition(".")
         if key in OF_THE_STORE:
@@ -151,19 +156,21 @@ def _check(arms: dict[str, Arm], name: str, entry: dict) -> None:
             raise ValueError(f"{where}: {key} changes nothing of it; expected {', '.join(sorted(used))} or preset")
 
 
-def _stage(arms: dict[str, Arm], start: str, changes: Mapping[str, object], pairs: float | None, arm: str) -> str:
-    """The arm that is `start` with those of `changes` that concern it: one that is there, or `<start>@<arm>`, added."""
+def _stage(arms: dict[str, Arm], start: str, arm: Arm, name: str) -> str:
+    """The arm that is `start` with the pairs, the seed and those changes of `arm`, called `name`, that concern it: one
+    that is there, or `<start>@<name>`, added.
+    """
     concerned = _used(arms, start) | {"preset"}
-    own = {key: value for key, value in changes.items() if key.partition(".")[0] in concerned}
+    own = {key: value for key, value in arm.changes.items() if key.partition(".")[0] in concerned}
     further = arms[start].start
     if further is not None:
-        further = _stage(arms, further, own, pairs, arm)
-    wanted = Arm(arms[start].objective, further, own, pairs)
-    for name in (start, *arms):
-        if arms[name] == wanted:
-            return name
-    arms[f"{start}@{arm}"] = wanted
-    return f"{start}@{arm}"
+        further = _stage(arms, further, dataclasses.replace(arm, changes=own), name)
+    wanted = Arm(arms[start].objective, further, own, arm.pairs, arm.seed)
+    for other in (start, *arms):
+        if arms[other] == wanted:
+            return other
+    arms[f"{start}@{name}"] = wanted
+    return f"{start}@{name}"
 
 
 def _stages(arms: dict[str, Arm], arm: str) -> tuple[str, ...]:

@@ -60,9 +60,10 @@ def pretrain(arm: str, setting: Setting) -> Path:
             (folder / stale).unlink(missing_ok=True)
         write_json(folder / "started.json", {"fingerprint": mark})
 
-    pl.seed_everything(run.seed, verbose=False)
+    seed = run.seed + told.seed
+    pl.seed_everything(seed, verbose=False)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    module = new_module(arm, profile, preset, run.seed)
+    module = new_module(arm, profile, preset, seed)
     if start is not None:
         load_pretrained(module.model.encoder_ecg, ecg_encoder_weights(start))
     recipe = module.recipe
@@ -76,7 +77,7 @@ def pretrain(arm: str, setting: Setting) -> Path:
     last = folder / LAST
     trainer.fit(
         module,
-        Batches(train, validation, recipe.batch, run.seed),
+        Batches(train, validation, recipe.batch, seed),
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
@@ -96,7 +97,8 @@ def pretraining_mark(arm: str, setting: Setting, checksums: Mapping[str, str]) -
     numbers = {name: dataclasses.asdict(getattr(own.profile, name)) for name in names}
     data = {name: checksums.get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
     code = code_fingerprint("mmcl.training.pretraining")
-    return fingerprint(arm, setting.run.seed, own.preset, numbers, ARMS[arm].pairs, data, code)
+    seed = setting.run.seed + ARMS[arm].seed
+    return fingerprint(arm, seed, own.preset, numbers, ARMS[arm].pairs, data, code)
 
 
 def training_rows(store: Store, pairs: float | None, seed: int) -> np.ndarray:

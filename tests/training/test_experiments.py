@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mmcl import provenance
 from mmcl.config import preset
@@ -13,7 +15,7 @@ from mmcl.setting import open_setting
 from mmcl.training import experiments
 from mmcl.training.experiments import ARMS, GRID, METHOD, Arm, arm_numbers, arm_setting, read_experiments, stages
 from mmcl.training.objectives import OBJECTIVES
-from mmcl.training.pretraining import pretraining_mark, training_rows
+from mmcl.training.pretraining import WEIGHTS, pretrain, pretraining_mark, training_rows
 
 PAPER, CORRECTED = PROFILES["paper"], preset("corrected")
 
@@ -123,6 +125,7 @@ def test_a_start_is_trained_with_the_numbers_that_concern_it_once_for_all(tmp_pa
         ("x: {objective: mdm, set: {preset.centre_crop: false}}", "a run of its own for it .PRESET="),
         ("x: {objective: mdm, set: {preset.tile_crop: false}}", "unknown choice of arm 'x', 'tile_crop'; expected"),
         ("x: {objective: mdm, set: [0.6]}", "arm 'x': set is .0.6.; expected names and values"),
+        ("x: {objective: mdm, seed: -1}", "arm 'x': seed is -1; expected a whole number from 0 on"),
         ("x: {objective: mdm, pairs: 1.5}", "arm 'x': pairs is 1.5; expected a number of subjects, or a share below"),
         ("x: {objective: mdm, pairs: true}", "pairs is True"),
         ("x/y: {objective: mdm}", "arm 'x/y'; expected a name of letters"),
@@ -213,3 +216,11 @@ def test_make_sees_the_declaration_and_fingerprints_of_code_do_not(monkeypatch):
     assert "experiments.py" in hashed and "experiments.yaml" not in hashed
     used = provenance.modules_used(provenance.ROOT / "mmcl/training/pretraining.py")
     assert experiments.FILE in used
+
+
+def test_another_seed_trains_the_start_too_and_nothing_else_changes(own_setting):
+    assert ARMS["mdm+mmcl.seed_1"].start == "mdm.seed_1" and ARMS["mdm.seed_1"] == Arm("mdm", seed=1)
+    checksums = {}
+    assert pretraining_mark("mdm.seed_1", own_setting, checksums) != pretraining_mark("mdm", own_setting, checksums)
+    one, other = (load_file(pretrain(arm, own_setting) / WEIGHTS) for arm in ("mdm", "mdm.seed_1"))
+    assert not torch.equal(one["mask_token"], other["mask_token"])
