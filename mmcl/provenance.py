@@ -11,23 +11,30 @@ import functools
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _NUMBERS_ALONE = ("mmcl/config.py", "mmcl/profiles.py", "mmcl/paths.py", "mmcl/training/experiments.yaml")
 """Left out of code fingerprints: their numbers are hashed by value, where they matter."""
 
+_REGISTRIES = ("mmcl/training/objectives/__init__.py",)
+"""Modules that list others by name."""
 
-def modules_used(source: Path) -> list[Path]:
+
+def modules_used(source: Path, closed: Collection[str] = ()) -> list[Path]:
     """Files of `mmcl` that `source` imports, directly or not, inside functions too; sorted, without `source`.
 
+    What the files `closed` (paths from the root) import is not followed.
     A YAML or CSV file beside a module, of its name, belongs to it.
     """
     seen: set[Path] = set()
     waiting = [source.resolve()]
     while waiting:
-        for module in _imports(waiting.pop()):
+        current = waiting.pop()
+        if current.relative_to(ROOT).as_posix() in closed:
+            continue
+        for module in _imports(current):
             if module not in seen:
                 seen.add(module)
                 waiting.append(module)
@@ -37,12 +44,13 @@ def modules_used(source: Path) -> list[Path]:
 def code_fingerprint(*modules: str) -> str:
     """Short SHA-256 of the code of `modules` (dotted names) and all they import of `mmcl`.
 
-    Comments, docstrings and layout do not count: they change no result.
+    Comments, docstrings and layout do not count: they change no result. What a registry lists does not count either:
+    who uses an entry names its module among `modules`, so that a change of another entry changes nothing.
     """
     files: set[Path] = set()
     for name in modules:
         path = ROOT / (name.replace(".", "/") + ".py")
-        files |= {path, *modules_used(path)}
+        files |= {path, *modules_used(path, _REGISTRIES)}
     digest = hashlib.sha256()
     for path in sorted(files):
         relative = path.relative_to(ROOT).as_posix()

@@ -96,7 +96,8 @@ show(figure, setting.run.figures / "summary_few_labels", probed_r2[probed_r2["ta
 # %% [markdown]
 # ## MDM + MMCL less every other arm
 # Paired on the same test subjects. p is DeLong's for AUROC and from the bootstrap for R2; Holm's correction counts all
-# comparisons of one task, metric and number of labels, means over groups apart from single phenotypes.
+# comparisons of one task, metric and number of labels; means over groups and single phenotypes are counted apart, and
+# so are nearest neighbours, ablations, and arms beyond the paper.
 
 # %%
 compared = without_ablations(auroc[(auroc["reference"] != "") & (auroc["labels"] == few) & (auroc["mode"] != "knn")])

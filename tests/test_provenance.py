@@ -118,3 +118,15 @@ def test_packages_hold_no_code_of_their_own():
     for path in (provenance.ROOT / "mmcl").glob("*/__init__.py"):
         tree = ast.parse(path.read_text())
         assert all(isinstance(node, ast.Expr | ast.Assign) for node in tree.body), path
+
+
+def test_a_registry_is_not_followed_but_its_entries_can_be_named():
+    def used(module, closed=provenance._REGISTRIES):
+        names = provenance.modules_used(provenance.ROOT / f"mmcl/training/{module}.py", closed)
+        return {path.relative_to(provenance.ROOT).as_posix() for path in names}
+
+    registry, loss = "mmcl/training/objectives/__init__.py", "mmcl/losses/sigmoid.py"
+    for module in ("pretraining", "finetuning", "probing"):
+        assert registry in used(module) and loss not in used(module), module
+        assert loss in used(module, closed=())
+    assert loss in used("objectives/contrastive") and loss not in used("objectives/masked_modelling")

@@ -5,6 +5,8 @@ Source: Holm (1979), Scandinavian Journal of Statistics 6:65.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -35,18 +37,19 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def holm_corrected(results: pd.DataFrame) -> pd.DataFrame:
+def holm_corrected(results: pd.DataFrame, asked: Collection[str] | None = None) -> pd.DataFrame:
     """Result rows with `p_holm` computed anew from `p`.
 
     A family holds all paired differences (rows with a `reference`, of everybody) of one task, metric and number of
     labels: every target, mode and reference. Means over groups of phenotypes and single phenotypes are families of
-    their own, and so are nearest neighbours and ablations (arms with a dot): the questions that the paper asks should
-    not pay for those that describe. Another arm in the grid is another question, and so raises `p_holm` of the others.
+    their own, and so are nearest neighbours, ablations (arms with a dot) and, where `asked` names the references of
+    the questions that were asked beforehand, all other references: who adds an arm changes no answer to these.
     """
     compared = results["reference"].ne("") & results["subgroup"].eq("")
     means, near = results["target"].str.endswith(" mean"), results["mode"].eq("knn")
     ablation = results["reference"].str.contains(".", regex=False)
-    kinds = [kind[compared].rename(str(k)) for k, kind in enumerate((means, near, ablation))]
+    other = ~results["reference"].isin(asked) if asked is not None else ablation
+    kinds = [kind[compared].rename(str(k)) for k, kind in enumerate((means, near, ablation, other))]
     families = results[compared].groupby(["task", "metric", "labels", *kinds], sort=False)["p"]
     corrected = families.transform(lambda p: pd.Series(holm(p.to_numpy()), index=p.index))
     return results.assign(p_holm=corrected.reindex(results.index))

@@ -126,8 +126,9 @@ def caption(results: pd.DataFrame, metric: str, source: str) -> str:
         return f"{metric}: {MISSING}. Data: {source}."
     n, seeds = (sorted(set(each)) for each in (rows["n"], rows["seed"].str.split().str.len()))
     span = [f"{each[0]:,}" if each[0] == each[-1] else f"{each[0]:,} to {each[-1]:,}" for each in (n, seeds)]
+    over = "test subjects and training seeds" if seeds[-1] > 1 else "test subjects"
     return (
-        f"{metric}, with 95 % bootstrap interval over test subjects and training seeds; n = {span[0]} subjects, "
+        f"{metric}, with 95 % bootstrap interval over {over}; n = {span[0]} subjects, "
         f"{span[1]} seed{'s' if seeds[-1] > 1 else ''}. Bold: better than the method, or for the method than the next "
         f"best, with p < {LEVEL:g} after Holm's correction. Data: {source}."
     )

@@ -79,6 +79,10 @@ BEYOND = (
 CLAIMS = PAPER + REFERENCES + BEYOND
 
 
+ASKED = frozenset(reference for claim in PAPER + REFERENCES for reference in claim.references)
+"""What the method is compared with by the paper, or has to be compared with."""
+
+
 def claims_on(results: pd.DataFrame) -> tuple[Claim, ...]:
     """CLAIMS, and one more of each arm in `results` that the method is compared with, is in no claim, and no ablation.
 

@@ -26,7 +26,7 @@ def phase_loss(
     if ecg.shape != cmr.shape or ecg.ndim != 3 or known.shape != ecg.shape[:1]:
         shapes = ", ".join(str(tuple(x.shape)) for x in (ecg, cmr, known))
         raise ValueError(f"shapes {shapes}: expected two equal (batch, phases, width), and (batch,)")
-    if not LEAST_TEMPERATURE <= temperature < float("inf"):
+    if not torch.is_tensor(temperature) and not LEAST_TEMPERATURE <= temperature < float("inf"):
         raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
     ecg, cmr = (F.normalize(at_least_single(x), dim=2) for x in (ecg, cmr))
     similarity = ecg @ cmr.transpose(1, 2) / temperature

@@ -103,7 +103,8 @@ def draw_adjusted(
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
         # What is far worse than no prediction would flatten all else.
-        panels[0].set_xlim(left=max(panels[0].get_xlim()[0], WORST))
+        left, right = panels[0].get_xlim()
+        panels[0].set_xlim(max(left, WORST), min(right, -WORST))
         for axes in panels:
             chance_line(axes, metric)
         panels[0].set(ylim=(len(targets) - 0.5, -0.5), yticks=range(len(targets)), yticklabels=list(targets))

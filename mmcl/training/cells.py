@@ -196,7 +196,8 @@ def _mark(cell: Cell, setting: Setting) -> str:
     profile = own.profile
     sizes = profile.ecg, profile.cmr, profile.encoder, profile.cmr_encoder, profile.mmcl.cmr_augmentation
     numbers = fingerprint(*sizes, profile.downstream, own.preset)
-    return fingerprint(cell, origin, numbers, checksums, code_fingerprint("mmcl.training.cells"))
+    code = code_fingerprint(f"mmcl.training.{'finetuning' if cell.mode == FINETUNE else 'probing'}")
+    return fingerprint(cell, origin, numbers, checksums, code)
 
 
 def _state(cell: Cell, setting: Setting, mark: str) -> str:

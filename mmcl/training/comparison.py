@@ -24,6 +24,7 @@ from mmcl.evaluation.tables import (
     score_predictions,
     seed_text,
 )
+from mmcl.evaluation.verdict import ASKED
 from mmcl.phenotypes import GROUPS
 from mmcl.setting import Setting
 from mmcl.training.cells import DONE, Cell, cells, outcome, run_cell, state
@@ -85,7 +86,7 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
     among themselves alone. Where `labels` is "<few> less all", such a row holds the difference with few labels less
     that with all. Plain and paired rows of the preset `paper` are the published scores (see `reported_metrics`,
     `published_missing`); adjusted ones always leave missing labels out. All share their resamples of test subjects, so
-    that no row depends on what else is in the table.
+    that no row depends on what else is in the table; only the corrected p depends on its family (`holm_corrected`).
 
     Nothing is trained: an entry without outcomes, and a difference to it, has rows of NaN, with `n` 0 and `seed`
     MISSING_SEED.
@@ -112,7 +113,7 @@ def score(entries: list[Entry], task: str, setting: Setting) -> pd.DataFrame:
                     tables.append(difference_rows(scored[mode, labels], own, metrics[:2], **names))
                 else:
                     tables.append(_missing(metrics[:2], setting, names))
-    return holm_corrected(pd.concat([*tables, *_gains_with_few(entries, task, setting)], ignore_index=True))
+    return holm_corrected(pd.concat([*tables, *_gains_with_few(entries, task, setting)], ignore_index=True), ASKED)
 
 
 def reported_metrics(task: str, preset: Preset) -> tuple[str, ...]:

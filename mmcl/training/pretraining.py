@@ -96,7 +96,8 @@ def pretraining_mark(arm: str, setting: Setting, checksums: Mapping[str, str]) -
     names = objectives.union(*(OBJECTIVES[objective].sizes for objective in objectives), ["compute"])
     numbers = {name: dataclasses.asdict(getattr(own.profile, name)) for name in names}
     data = {name: checksums.get(name) for name in ("ecg.npy", "cmr.npy", "subjects.csv")}
-    code = code_fingerprint("mmcl.training.pretraining")
+    classes = sorted(OBJECTIVES[objective].__module__ for objective in objectives)
+    code = code_fingerprint("mmcl.training.pretraining", *(name for name in classes if name.startswith("mmcl.")))
     seed = setting.run.seed + ARMS[arm].seed
     return fingerprint(arm, seed, own.preset, numbers, ARMS[arm].pairs, data, code)
 

@@ -1,76 +1,45 @@
-"""Seconds a step of fine-tuning five seeds: side by side and one after another, interleaved (`make bench`).
-
-One epoch of an encoder of the demo's size on a CPU, of the published size on a GPU. Both ways include setting up the
-training and its validation.
+"""Fine-tuning of five seeds, side by side and one after another: an encoder of the demo's size on a CPU, of the
+published size on a GPU. Both ways include setting up the training and its validation.
 """
 
 import dataclasses
-import statistics
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from mmcl.config import Profile, preset
-from mmcl.data.store import Store
+from mmcl.config import preset
 from mmcl.profiles import profile
-from mmcl.setting import choose_device
 from mmcl.training.finetuning import fit
 from mmcl.training.supervised import Supervised
-from mmcl.training.tasks import Task, open_task
+from mmcl.training.tasks import open_task
+from tests.benchmarks.roofline import finetuning_cost
+from tests.benchmarks.stores import random_store
+from tests.benchmarks.timing import Comparison, in_turn
 
-SEEDS = (0, 101, 202, 303, 404)
-DEVICE = choose_device("auto")
-ROUNDS, BATCH, STEPS = 3, 16, 100 if DEVICE.type == "cuda" else 4
+SEEDS, BATCH = (0, 101, 202, 303, 404), 16
 
 
 @pytest.fixture
-def sizes() -> Profile:
-    """Records are those of the store in either case."""
+def sizes(device):
     small = profile("demo")
-    return dataclasses.replace(small, encoder=profile("paper").encoder) if DEVICE.type == "cuda" else small
+    return dataclasses.replace(small, encoder=profile("paper").encoder) if device.type == "cuda" else small
 
 
-@pytest.fixture
-def task(smoke_run) -> Task:
-    """Disease risk of the store's training subjects, over and over."""
-    few = open_task("risk", Store.open(smoke_run.store))
-    return dataclasses.replace(few, train=np.resize(few.train, BATCH * STEPS))
-
-
-def untrained(sizes: Profile, task: Task) -> list[Supervised]:
+def test_five_seeds(benchmark, device, hardware, sizes, keep, tmp_path):
+    steps = 100 if device.type == "cuda" else 4
+    few = open_task("risk", random_store(tmp_path / "store", sizes, 64))
+    task = dataclasses.replace(few, train=np.resize(few.train, BATCH * steps))
     recipe = dataclasses.replace(sizes.downstream.scratch, epochs=1, batch=BATCH)
-    return [Supervised("scratch", task, sizes, preset("corrected"), recipe, seed) for seed in SEEDS]
 
+    def train(at_once):
+        models = [Supervised("scratch", task, sizes, preset("corrected"), recipe, seed) for seed in SEEDS]
+        for start in range(0, len(models), at_once):
+            part = models[start : start + at_once]
+            fit(part, [task] * len(part), [tmp_path / str(model.seed) for model in part], device)
 
-def side_by_side(models: list[Supervised], task: Task, folder: Path) -> None:
-    fit(models, [task] * len(models), [folder / str(model.seed) for model in models], DEVICE)
-
-
-def one_after_another(models: list[Supervised], task: Task, folder: Path) -> None:
-    for model in models:
-        side_by_side([model], task, folder)
-
-
-def seconds(function, *arguments) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def test_finetuning_of_five_seeds(benchmark, sizes, task, tmp_path):
-    together, apart = [], []
-    side_by_side(untrained(sizes, task), task, tmp_path)  # the first call of anything takes longer
-    for _ in range(ROUNDS):
-        together.append(seconds(side_by_side, untrained(sizes, task), task, tmp_path))
-        apart.append(seconds(one_after_another, untrained(sizes, task), task, tmp_path))
-    ratios = sorted(one / other for one, other in zip(apart, together, strict=True))
-    benchmark.extra_info |= {"ratio": statistics.median(ratios), "ratios": ratios, "device": str(DEVICE)}
-    each = [1000 * statistics.median(times) / STEPS for times in (together, apart)]
-    print(f"\n{DEVICE}: a step of five seeds {each[0]:.0f} ms side by side, {each[1]:.0f} ms one after another")
-    print(f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    benchmark.pedantic(side_by_side, args=(untrained(sizes, task), task, tmp_path), rounds=1)
+    items = len(SEEDS) * BATCH * steps
+    cost = finetuning_cost(Supervised("scratch", task, sizes, preset("corrected"), recipe, 0), BATCH)
+    comparison = Comparison("five seeds of a fine-tuning", f"batch {BATCH}", "subjects", hardware.step(cost) / BATCH)
+    both = (lambda: train(len(SEEDS)), items), (lambda: train(1), items)
+    benchmark.pedantic(in_turn, args=(comparison, *both, device, 3), rounds=1)
+    keep(comparison)

@@ -39,7 +39,7 @@ OPTIONS = [(objective, {}) for objective in OBJECTIVES] + [
     ("mdm", {"masked_only": True, "per_patch": True, "similarity_weight": 0.1}),
     ("mmcl", {"learn_temperature": True}),
     ("mmcl", {"loss": "sigmoid"}),
-    ("mmcl", {"local_weight": 0.1}),
+    ("mmcl", {"local_weight": 0.1, "learn_temperature": True}),
 ]
 
 
