@@ -53,7 +53,7 @@ def draw_stills(beat: Beat, source: str, note: str = "", count: int = 6) -> Figu
             axes.set_title(f"{start:.1f} s", fontsize=9)
         _draw_trace(figure.add_subplot(grid[1, :]), beat, chosen)
         if beat.labels is not None:
-            handles = contour_handles((beat.labels == SCAR).any())
+            handles = contour_handles(SCAR in beat.labels)
             figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=1.2)
     return figure
 

@@ -65,8 +65,13 @@ def test_the_cascade_starts_from_the_map_itself():
 
 
 def test_a_cascade_of_many_maps_shows_each_in_a_look_of_its_own():
-    place = {"check": "random weights", "measure": "Spearman", "value": 0.1, "low": 0.0, "high": 0.2, "step": "head"}
-    rows = [place | {"side": side, "map": f"map {k}"} for side in ("ecg", "cmr") for k in range(13)]
+    place = {"check": "random weights", "measure": "Spearman", "value": 0.1, "low": 0.0, "high": 0.2}
+    rows = [
+        place | {"side": side, "map": f"map {k}", "step": step}
+        for side in ("ecg", "cmr")
+        for k in range(13)
+        for step in ("head", "embedding")
+    ]
     handles = draw_cascade(pd.DataFrame(rows), SOURCE).legends[0].legend_handles
     assert len({(line.get_color(), line.get_marker()) for line in handles}) == 13
 
