@@ -141,6 +141,7 @@ def draw_page(
                 weight="bold",
                 color=INK,
                 va="bottom",
+                zorder=1.5,  # behind the trace, which may pass it
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
             )
             if attribution is not None:

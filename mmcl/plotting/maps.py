@@ -15,8 +15,8 @@ from mmcl.config import LEADS
 from mmcl.interpretation.waves import WAVES
 from mmcl.plotting.style import INK, QUIET, arm, new_figure, show, style
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of maps, in their order (Okabe and Ito)."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#1A1A1A")
+"""Of maps, in their order (Okabe and Ito, and two darker ones)."""
 
 MARKERS = ("o", "s", "^", "D")
 """Of maps: the next one each time that the colours begin anew."""
