@@ -210,8 +210,8 @@ for name, label in (
 
 # %% [markdown]
 # ## Over the beat
-# Cosine of every ECG time (mean over leads) with every cell of the CMR, for the median example of the last
-# figures: stills and animation.
+# Cosine of every ECG time (mean over leads) with every cell of the CMR, for the median example above: stills and
+# animation.
 
 # %%
 if shareable:

@@ -1,4 +1,4 @@
-"""Figures of what outputs rest on: one a map, of the subject that the rule says, arm and rule told."""
+"""Figures of what outputs rest on: one a map, of the subject that the rule says."""
 
 import json
 
