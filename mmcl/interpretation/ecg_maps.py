@@ -13,17 +13,21 @@ from mmcl.config import LEADS
 from mmcl.interpretation.attribution import Output, integrated_gradients, similarity
 from mmcl.interpretation.heads import TASKS, head
 from mmcl.interpretation.localisation import ecg_segments, project
-from mmcl.interpretation.measures import activation_rate, lead_auroc, summarise, time_correlation, wave_shares
-from mmcl.interpretation.models import PAIR_ARMS, contrastive_model
+from mmcl.interpretation.measures import activation_rate, lead_auroc, time_correlation, wave_shares
+from mmcl.interpretation.models import contrastive_model, pair_arms
 from mmcl.interpretation.occlusion import occlude_leads, occlude_waves
 from mmcl.interpretation.rollout import attention_rollout
 from mmcl.interpretation.sample import Sample
+from mmcl.interpretation.scores import Scores
 from mmcl.interpretation.waves import VENTRICULAR, WAVES
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
 from mmcl.training.features import ecg_encoder
 
 SIMILARITY = "similarity"
+
+PLACE = ("output", "map", "measure", "region")
+"""What tells one of `ecg_scores` from the others."""
 
 STEPS, MOST_STEPS, TOLERANCE = 16, 256, 0.02
 """Integrated gradients take STEPS points, and twice as many until what the median subject lacks to completeness is
@@ -89,10 +93,10 @@ def similarity_maps(model: ContrastiveModel, sample: Sample, setting: Setting, s
 def ecg_maps(arm: str, sample: Sample, setting: Setting) -> dict[str, tuple[EcgMaps, EcgMaps]]:
     """Output -> its maps, and those of a baseline: the maps of shuffled pairs, or for a head somebody else's maps.
 
-    Of an arm that is not among PAIR_ARMS no similarity is defined.
+    Of an arm that is not among `pair_arms` no similarity is defined.
     """
     found = {}
-    if arm in PAIR_ARMS:
+    if arm in pair_arms(setting):
         model = contrastive_model(arm, setting)
         found[SIMILARITY] = tuple(similarity_maps(model, sample, setting, shuffled) for shuffled in (False, True))
     encoder = ecg_encoder(arm, setting).requires_grad_(False)
@@ -103,48 +107,46 @@ def ecg_maps(arm: str, sample: Sample, setting: Setting) -> dict[str, tuple[EcgM
     return found
 
 
-def ecg_table(maps: dict[str, tuple[EcgMaps, EcgMaps]], sample: Sample, setting: Setting, arm: str) -> pd.DataFrame:
-    """What the maps rest on: columns as `summarise` and arm, output, map, measure, region.
+def ecg_scores(
+    maps: dict[str, tuple[EcgMaps, EcgMaps]], sample: Sample, setting: Setting, arm: str
+) -> dict[tuple[str, str, str, str], Scores]:
+    """What the maps rest on, by PLACE.
 
     Measures: `share` of the importance in each wave, against its share of the time, and of the drops by occlusion in
     each lead and wave; with the truth `lead AUROC`, whether leads that face the scar matter more than the others, and
-    `time correlation` of the importance with the rate at which muscle activates. Rows `rollout` belong to the encoder,
-    whatever is read from it; their shuffled maps are somebody else's.
+    `time correlation` of the importance with the rate at which muscle activates. Output `any output`, map `rollout`
+    belongs to the encoder, whatever is read from it; its shuffled maps are somebody else's.
     """
-    rows = []
-
-    def add(output: str, name: str, measure: str, region: str, own: np.ndarray, other: np.ndarray, baseline) -> None:
-        told = summarise(own, other, baseline, setting.profile.downstream.bootstrap, setting.run.seed)
-        rows.append({"arm": arm, "output": output, "map": name, "measure": measure, "region": region, **told})
+    scores = {}
 
     def add_over_time(output: str, name: str, own: np.ndarray, other: np.ndarray) -> None:
         shares, others = (wave_shares(values, sample.waves) for values in (own, other))
         for wave, (share, time) in shares.items():
-            add(output, name, "share", wave, share, others[wave][0], time)
+            scores[output, name, "share", wave] = Scores(share, others[wave][0], time)
         if sample.truth is not None:
             density = muscle_activation(sample, setting)
             pair = (time_correlation(values, density) for values in (own, other))
-            add(output, name, "time correlation", "activation", *pair, 0.0)
+            scores[output, name, "time correlation", "activation"] = Scores(*pair, 0.0)
             pair = (lead_auroc(values.sum(axis=2), sample.truth.facing) for values in (own, other))
-            add(output, name, "lead AUROC", "facing the scar", *pair, 0.5)
+            scores[output, name, "lead AUROC", "facing the scar"] = Scores(*pair, 0.5)
 
     for output, (own, other) in maps.items():
         for name, values in own.over_time().items():
             add_over_time(output, name, values, other.over_time()[name])
         drops = [np.abs(one.leads) for one in (own, other)]
         for k, lead in enumerate(LEADS):
-            add(output, "occlusion", "share", lead, *_shares(drops, k, output), 1 / len(LEADS))
+            scores[output, "occlusion", "share", lead] = Scores(*_shares(drops, k, output), 1 / len(LEADS))
         if sample.truth is not None:
             pair = (lead_auroc(values, sample.truth.facing) for values in drops)
-            add(output, "occlusion", "lead AUROC", "facing the scar", *pair, 0.5)
+            scores[output, "occlusion", "lead AUROC", "facing the scar"] = Scores(*pair, 0.5)
         drops = [np.abs(one.waves) for one in (own, other)]
         for k, wave in enumerate(WAVES):
             time = (sample.waves == k + 1).mean(axis=1)
-            add(output, "occlusion", "share", wave, *_shares(drops, k, output), time)
+            scores[output, "occlusion", "share", wave] = Scores(*_shares(drops, k, output), time)
     rollout = attention_rollout(ecg_encoder(arm, setting), sample.ecg).cpu().numpy()
     rollout = stretch(rollout, sample.ecg.shape[2])
     add_over_time("any output", "rollout", rollout, rollout[sample.partner])
-    return pd.DataFrame(rows)
+    return scores
 
 
 def _shares(drops: list[np.ndarray], k: int, output: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -5,25 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 
 from mmcl.interpretation.attribution import grad_cam, similarity
 from mmcl.interpretation.heads import PHENOTYPE, head
 from mmcl.interpretation.localisation import project
-from mmcl.interpretation.measures import (
-    SUMMARY,
-    pixel_auroc,
-    pointing_game,
-    positive_share,
-    summarise,
-    territories,
-    territory_hit,
-)
+from mmcl.interpretation.measures import pixel_auroc, pointing_game, positive_share, territories, territory_hit
 from mmcl.interpretation.models import contrastive_model
 from mmcl.interpretation.occlusion import occluded_projections
 from mmcl.interpretation.sample import REGIONS, Sample
+from mmcl.interpretation.scores import Scores
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
 from mmcl.simulation.truth import ARTERIES
@@ -36,6 +28,9 @@ LAYERS = {"Grad-CAM": "layer4", "Grad-CAM, layer 2": "layer2"}
 """Name of a map -> the layer whose feature map it weighs: the last, and one with cells of an eighth of a side."""
 
 MEASURES = {"positive share": positive_share, "pointing game": pointing_game, "pixel AUROC": pixel_auroc}
+
+PLACE = ("map", "measure", "region")
+"""What tells one of `image_scores` from the others."""
 
 
 class Maps(NamedTuple):
@@ -87,35 +82,29 @@ def head_maps(sample: Sample, setting: Setting) -> dict[str, Maps]:
     return maps
 
 
-def image_table(maps: dict[str, Maps], sample: Sample, setting: Setting, arm: str) -> pd.DataFrame:
-    """Where the maps lie: a row a map, measure and region; columns as `summarise` and arm, map, measure, region.
+def image_scores(maps: dict[str, Maps], sample: Sample) -> dict[tuple[str, str, str], Scores]:
+    """Where the maps lie, by PLACE.
 
     Regions: heart, myocardium and scar, against the region's share of the area (0.5 for an AUROC); `territory` of each
     artery in subjects whose scar it caused, and of all. Without a segmentation, or without the truth of the arteries,
-    their rows are left out.
+    their scores are left out.
     """
-    rows = []
-    resamples, seed = setting.profile.downstream.bootstrap, setting.run.seed
-
-    def add(name: str, measure: str, region: str, own: np.ndarray, shuffled: np.ndarray, baseline) -> None:
-        told = summarise(own, shuffled, baseline, resamples, seed)
-        rows.append({"arm": arm, "map": name, "measure": measure, "region": region, **told})
-
+    scores = {}
     for region in REGIONS if sample.labels is not None else ():
         mask = sample.mask(region)
         area = mask.mean(axis=(1, 2))
         for name, pair in maps.items():
             for measure, function in MEASURES.items():
-                own, shuffled = (function(values, mask) for values in pair)
-                add(name, measure, region, own, shuffled, 0.5 if measure == "pixel AUROC" else area)
+                found = (function(values, mask) for values in pair)
+                scores[name, measure, region] = Scores(*found, 0.5 if measure == "pixel AUROC" else area)
     if sample.labels is not None and sample.truth is not None:
         territory, culprit = territories(sample.labels, sample.truth.supply), culprits(sample)
         for name, pair in maps.items():
             (own, chance), (shuffled, _) = (territory_hit(values, territory, culprit) for values in pair)
             for region, chosen in (("all", culprit >= 0), *((a, culprit == k) for k, a in enumerate(ARTERIES))):
                 hits = (np.where(chosen, values, np.nan) for values in (own, shuffled))
-                add(name, "territory of the scar", region, *hits, chance)
-    return pd.DataFrame(rows, columns=["arm", "map", "measure", "region", *SUMMARY])
+                scores[name, "territory of the scar", region] = Scores(*hits, chance)
+    return scores
 
 
 def culprits(sample: Sample) -> np.ndarray:

@@ -7,12 +7,10 @@ Maps of an image (n, rows, columns) are enlarged bilinearly to the mask, (n, sid
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
 
-from mmcl.evaluation.intervals import resample_counts
 from mmcl.interpretation.waves import WAVES
 
 FACING = 0.5
@@ -147,29 +145,3 @@ def lead_auroc(importance: np.ndarray, facing: np.ndarray) -> np.ndarray:
     `facing` (n, 12) is the cosine of their directions, NaN without a scar.
     """
     return np.where(np.isfinite(facing).all(axis=1), rank_auroc(importance, facing >= FACING), np.nan)
-
-
-SUMMARY = ("value", "low", "high", "n", "baseline", "shuffled", "gain", "gain_low", "gain_high")
-"""What `summarise` tells."""
-
-
-def summarise(
-    own: np.ndarray, shuffled: np.ndarray | None, baseline: np.ndarray | float, resamples: int, seed: int
-) -> dict[str, float]:
-    """Mean of `own` (n,) with its 95 % bootstrap interval over subjects, beside its baselines.
-
-    value, low, high, n; `baseline` (area or chance); `shuffled`, the mean for pairs that do not belong together, and
-    `gain`, `gain_low`, `gain_high`: own less shuffled in the same subjects. NaN where there is nothing to tell.
-    """
-    n = len(own)
-    shuffled = np.full(n, np.nan) if shuffled is None else shuffled
-    columns = np.stack([own, shuffled, own - shuffled], axis=1)
-    given = np.isfinite(columns)
-    counts = np.vstack([np.ones(n), resample_counts(n, resamples, np.random.default_rng(seed))])
-    weight = counts @ given
-    means = np.divide(counts @ np.nan_to_num(columns), weight, out=np.full(weight.shape, np.nan), where=weight > 0)
-    draws = pd.DataFrame(means[1:]).quantile([0.025, 0.975]).to_numpy()
-    known = np.broadcast_to(baseline, own.shape)[given[:, 0]]
-    expected = float(np.nanmean(known)) if np.isfinite(known).any() else np.nan
-    told = (means[0, 0], *draws[:, 0], int(given[:, 0].sum()), expected, means[0, 1], means[0, 2], *draws[:, 2])
-    return dict(zip(SUMMARY, told, strict=True))

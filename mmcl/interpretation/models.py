@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import torch
 
+from mmcl.config import look_up
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
-from mmcl.training.pretraining import ARMS, WEIGHTS, load_module, new_module, pretrain
+from mmcl.training.experiments import ARMS, GRID
+from mmcl.training.objectives import OBJECTIVES
+from mmcl.training.objectives.contrastive import Contrastive
+from mmcl.training.pretraining import CMR_ARMS, WEIGHTS, load_module, new_module, pretrain
 
-ECG_ARMS = ("random", "mdm", "mmcl", "mdm+mmcl")
-"""Arms whose ECG encoder has maps."""
 
-PAIR_ARMS = tuple(arm for arm in ECG_ARMS if arm == "random" or ARMS[arm].objective == "mmcl")
-"""Arms with both encoders and both projection heads, without which no similarity of a pair is defined."""
+def ecg_arms(setting: Setting) -> list[str]:
+    """Arms whose ECG encoder has maps: `random`, and those pre-trained that the profile's grid probes, in its order.
+
+    Ablations, whose names have a dot, are left out.
+    """
+    blocks = look_up(GRID, setting.profile.name, "profile in the grid")
+    probed = dict.fromkeys(arm for block in blocks if "probe" in block.modes for arm in block.arms)
+    return ["random", *(arm for arm in probed if arm in ARMS and arm not in CMR_ARMS and "." not in arm)]
+
+
+def pair_arms(setting: Setting) -> list[str]:
+    """Those of `ecg_arms` with both encoders and projection heads, without which no similarity of a pair is defined."""
+    paired = {arm for arm, spec in ARMS.items() if issubclass(OBJECTIVES[spec.objective], Contrastive)}
+    return [arm for arm in ecg_arms(setting) if arm in {"random", *paired}]
 
 
 def contrastive_model(arm: str, setting: Setting, weights: str = WEIGHTS) -> ContrastiveModel:

@@ -26,11 +26,12 @@ from mmcl.interpretation.attribution import (
 from mmcl.interpretation.ecg_maps import STEPS
 from mmcl.interpretation.image_maps import image_maps
 from mmcl.interpretation.localisation import ecg_segments, project
-from mmcl.interpretation.measures import enlarge, rank_correlation, summarise
+from mmcl.interpretation.measures import enlarge, rank_correlation
 from mmcl.interpretation.models import contrastive_model, untrained_model
 from mmcl.interpretation.occlusion import occlude_leads
 from mmcl.interpretation.rollout import attention_rollout
 from mmcl.interpretation.sample import Sample
+from mmcl.interpretation.scores import summarise
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.setting import Setting
 from mmcl.training.features import ecg_encoder, stored_features

@@ -8,52 +8,60 @@ import numpy as np
 import pandas as pd
 
 from mmcl.config import LEADS
-from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_table
-from mmcl.interpretation.image_maps import Maps, head_maps, image_maps, image_table
+from mmcl.interpretation.ecg_maps import PLACE as ECG_PLACE
+from mmcl.interpretation.ecg_maps import EcgMaps, convergence_table, ecg_maps, ecg_scores
+from mmcl.interpretation.image_maps import PLACE as IMAGE_PLACE
+from mmcl.interpretation.image_maps import Maps, head_maps, image_maps, image_scores
 from mmcl.interpretation.localisation import pairwise, project
 from mmcl.interpretation.measures import positive_share
-from mmcl.interpretation.models import ECG_ARMS, PAIR_ARMS, contrastive_model
+from mmcl.interpretation.models import contrastive_model, ecg_arms, pair_arms
 from mmcl.interpretation.sample import Sample
+from mmcl.interpretation.scores import score_table
 from mmcl.setting import Setting
 from mmcl.training.kept_epochs import kept_epochs
 from mmcl.training.pretraining import pretrain
 
 
 def study_images(sample: Sample, setting: Setting) -> tuple[dict[str, dict[str, Maps]], pd.DataFrame]:
-    """Maps of the images by arm, and where they lie, see `image_table`; column `epochs` is 0 for the final weights.
+    """Maps of the images by arm, and where they lie, see `image_scores`; column `epochs` is 0 for the final weights.
 
     Epochs whose weights the recipe of MMCL keeps (`keep_epochs`) are rows of their arm. Arm `cmr` is the phenotype head
-    on the CMR encoder.
+    on the CMR encoder, for which there is none with random weights.
     """
-    maps, tables = {}, []
-    for arm in PAIR_ARMS:
-        maps[arm] = image_maps(contrastive_model(arm, setting), sample, setting)
-        tables.append(image_table(maps[arm], sample, setting, arm).assign(epochs=0))
-        kept = {} if arm == "random" else kept_epochs(pretrain(arm, setting))
-        for epoch, weights in kept.items():
-            early = image_maps(contrastive_model(arm, setting, weights), sample, setting)
-            tables.append(image_table(early, sample, setting, arm).assign(epochs=epoch))
+    arms = pair_arms(setting)
+    maps = {arm: image_maps(contrastive_model(arm, setting), sample, setting) for arm in arms}
     maps["cmr"] = head_maps(sample, setting)
-    tables.append(image_table(maps["cmr"], sample, setting, "cmr").assign(epochs=0))
+    scores = {(arm, 0): image_scores(found, sample) for arm, found in maps.items()}
+    for arm in arms[1:]:  # those that were trained
+        for epoch, weights in kept_epochs(pretrain(arm, setting)).items():
+            early = image_maps(contrastive_model(arm, setting, weights), sample, setting)
+            scores[arm, epoch] = image_scores(early, sample)
+    tables = [
+        score_table(found, IMAGE_PLACE, setting, arm, scores["random", 0]).assign(epochs=epoch)
+        for (arm, epoch), found in scores.items()
+    ]
     return maps, pd.concat(tables, ignore_index=True)
 
 
 def study_ecg(
     sample: Sample, setting: Setting
 ) -> tuple[dict[str, dict[str, tuple[EcgMaps, EcgMaps]]], pd.DataFrame, pd.DataFrame]:
-    """Maps of the ECGs by arm; what they rest on, see `ecg_table`; and how well integrated gradients converged."""
-    maps = {arm: ecg_maps(arm, sample, setting) for arm in ECG_ARMS}
-    tables = [ecg_table(found, sample, setting, arm) for arm, found in maps.items()]
+    """Maps of the ECGs by arm; what they rest on, see `ecg_scores`; and how well integrated gradients converged."""
+    maps = {arm: ecg_maps(arm, sample, setting) for arm in ecg_arms(setting)}
+    scores = {arm: ecg_scores(found, sample, setting, arm) for arm, found in maps.items()}
+    tables = [score_table(found, ECG_PLACE, setting, arm, scores["random"]) for arm, found in scores.items()]
     converged = [convergence_table(found, arm) for arm, found in maps.items()]
     return maps, pd.concat(tables, ignore_index=True), pd.concat(converged, ignore_index=True)
 
 
-def left_out(sample: Sample) -> list[str]:
+def left_out(sample: Sample, setting: Setting) -> list[str]:
     """What is not measured, and why."""
-    told = [
-        f"Similarity maps of {', '.join(arm for arm in ECG_ARMS if arm not in PAIR_ARMS)} are not defined: without "
-        "contrastive training there is no CMR encoder and no projection head."
-    ]
+    told, pairs = [], pair_arms(setting)
+    if alone := [arm for arm in ecg_arms(setting) if arm not in pairs]:
+        told.append(
+            f"Similarity maps of {', '.join(alone)} are not defined: without contrastive training of pairs there is no "
+            "CMR encoder and no projection head."
+        )
     if sample.labels is None:
         told.append("Regions of the image are not measured: the cohort has no segmentation.")
     elif not sample.mask("scar").any():

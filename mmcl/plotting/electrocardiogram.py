@@ -49,27 +49,33 @@ def draw_electrocardiogram(
     attribution_label: str = "Attribution",
     simultaneous: bool = False,
     unit: str = "mV",
+    note: str = "",
 ) -> Figure:
     """A page of true size: printed at 100 %, 25 mm are one second and 10 mm one millivolt.
 
-    signal: (12, time) mV, at least 10 s at `sampling_rate` Hz; another `unit` is named on the page, SD for standardised
-    signals. attribution: (12, columns), shaded behind the trace over the same time, whatever its number of columns;
-    where some is negative, blue is below and orange above zero. `simultaneous` is for the shorter window that a model
-    sees: all leads then show its first 2.5 s, and the rhythm strip as much as there is.
+    signal: (12, time) mV, at least 10 s at `sampling_rate` Hz. Of another `unit`, such as SD of standardised signals,
+    10 mm, the height of the calibration pulse, are the `fitting_pulse`; the page says how much. attribution:
+    (12, columns), shaded behind the trace over the same time, whatever its number of columns; where some is negative,
+    blue is below and orange above zero. `simultaneous` is for the shorter window that a model sees: all leads then show
+    its first 2.5 s, and the rhythm strip as much as there is. `note` is added to what the foot says of scales.
     """
     width_mm, height_mm = page_size()
     millimetre = 1 / 25.4
     width, height = (width_mm + 4) * millimetre, (height_mm + 18) * millimetre + 0.25 * (attribution is not None)
+    pulse = 1 if unit == "mV" else fitting_pulse(signal)
     with style():
-        note = (
-            f"{SPEED:g} mm/s, {GAIN:g} mm/{unit}: a small square is 0.04 s x 0.1 {unit}. Rhythm strip: lead {RHYTHM}."
-        )
-        note += " All leads at the same time." if simultaneous else ""
+        scale = f"{GAIN:g} mm/{unit}" if pulse == 1 else f"{GAIN:g} mm for {pulse} {unit}"
+        told = [
+            f"{SPEED:g} mm/s, {scale}: a small square is 0.04 s x {pulse / 10:g} {unit}.",
+            f"Rhythm strip: lead {RHYTHM}.",
+        ]
+        told += ["All leads at the same time."] * simultaneous
+        note = " ".join([*told, note]).strip()
         figure = new_figure(height, source, width=width, note=note)
         figure.set_layout_engine("none")
         left, bottom = 2 * millimetre / width, 11 * millimetre / height
         axes = figure.add_axes((left, bottom, width_mm * millimetre / width, height_mm * millimetre / height))
-        draw_page(axes, signal, sampling_rate, attribution, simultaneous=simultaneous)
+        draw_page(axes, np.asarray(signal) / pulse, sampling_rate, attribution, simultaneous=simultaneous)
         if title:
             figure.text(left, 1 - 1.5 * millimetre / height, title, va="top", weight="bold", size=11)
         if attribution is not None:
@@ -79,6 +85,14 @@ def draw_electrocardiogram(
             bar.tick_params(labelsize=7.5, pad=1)
             bar.set_title(attribution_label, fontsize=8, weight="normal", pad=3)
     return figure
+
+
+def fitting_pulse(signal: np.ndarray) -> int:
+    """The least whole number of units that 10 mm must stand for, if each lead of `signal` (12, time), drawn about its
+    median, is to keep to its row."""
+    signal = np.asarray(signal, dtype=np.float64)
+    farthest = np.nanmax(np.abs(signal - np.nanmedian(signal, axis=1, keepdims=True)))
+    return max(1, int(np.ceil(GAIN * farthest / (ROW / 2))))
 
 
 def page_size() -> tuple[float, float]:
@@ -127,6 +141,7 @@ def draw_page(
                 weight="bold",
                 color=INK,
                 va="bottom",
+                zorder=1.5,  # behind the trace, which may pass it
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
             )
             if attribution is not None:

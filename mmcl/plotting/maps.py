@@ -15,8 +15,11 @@ from mmcl.config import LEADS
 from mmcl.interpretation.waves import WAVES
 from mmcl.plotting.style import INK, QUIET, arm, new_figure, show, style
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of maps, in their order (Okabe and Ito)."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#1A1A1A")
+"""Of maps, in their order (Okabe and Ito, and two darker ones)."""
+
+MARKERS = ("o", "s", "^", "D")
+"""Of maps: the next one each time that the colours begin anew."""
 
 MEASURES = {
     "positive share": ("Share of the positive map", "the region's share of the area"),
@@ -31,7 +34,7 @@ MEASURES = {
 
 
 def draw_measures(table: pd.DataFrame, measure: str, source: str, panel: str = "region", rows: str = "map") -> Figure:
-    """Dot plot of one `measure` in a result of `image_table` or `ecg_table`.
+    """Dot plot of one `measure` in a result of `score_table`.
 
     A panel for each value of the column `panel`, the values of the column `rows` down, arms side by side in their
     colours, each with its shuffled pairs (open) and its baseline (black tick). ValueError where a row and an arm have
@@ -77,7 +80,7 @@ def show_measures(table: pd.DataFrame, source: str, path: Path, panel: str = "re
 
 def show_shares(table: pd.DataFrame, source: str, folder: Path) -> None:
     """Show what share of each output's importance lies in each wave and lead: figures `attribution_waves`,
-    `occlusion_waves` and `occlusion_leads` of a result of `ecg_table`, saved in `folder`."""
+    `occlusion_waves` and `occlusion_leads` of a `score_table` of `ecg_scores`, saved in `folder`."""
     for name, method, parts in (
         ("attribution_waves", "integrated gradients", WAVES),
         ("occlusion_waves", "occlusion", WAVES),
@@ -106,11 +109,15 @@ def draw_cascade(table: pd.DataFrame, source: str) -> Figure:
     Maps over the ECG left, over the image right; Spearman correlation.
     """
     chosen = table[(table["check"] == "random weights") & (table["measure"] == "Spearman")]
+    looks = {
+        name: (COLOURS[k % len(COLOURS)], MARKERS[k // len(COLOURS) % len(MARKERS)])
+        for k, name in enumerate(chosen["map"].unique())
+    }
     with style():
         note = (
             "Bars: 95 % bootstrap interval over subjects. A map that stays like itself does not depend on the weights."
         )
-        figure = new_figure(3.6, source, note=note)
+        figure = new_figure(3.9, source, note=note)
         for axes, (side, title) in zip(
             figure.subplots(1, 2, sharey=True),
             (("ecg", "Maps over the ECG"), ("cmr", "Maps over the image")),
@@ -118,16 +125,21 @@ def draw_cascade(table: pd.DataFrame, source: str) -> Figure:
         ):
             part = chosen[chosen["side"] == side]
             steps, maps = list(part["step"].unique()), list(part["map"].unique())
-            for place, (name, colour) in enumerate(zip(maps, COLOURS, strict=False)):
+            for place, name in enumerate(maps):
+                colour, marker = looks[name]
                 one = part[part["map"] == name].set_index("step").reindex(steps)
                 x = np.arange(len(steps)) + 1 + 0.06 * (place - (len(maps) - 1) / 2)
                 error = [one["value"] - one["low"], one["high"] - one["value"]]
                 axes.plot([0, *x], [1.0, *one["value"]], color=colour, linewidth=1.2)
-                axes.errorbar(x, one["value"], error, fmt="o", color=colour, markersize=3.5, elinewidth=1, label=name)
+                axes.errorbar(x, one["value"], error, fmt=marker, color=colour, markersize=3.5, elinewidth=1)
             axes.axhline(0, color=QUIET, linewidth=0.8)
             axes.set(title=title, xticks=range(len(steps) + 1), ylim=(-1.05, 1.05), xlabel="Random down to")
             axes.set_xticklabels(["trained", *steps], rotation=30, ha="right")
-            axes.legend(loc="lower left", fontsize=7, ncols=2, handlelength=1)
             axes.grid(axis="y")
+        handles = [
+            Line2D([], [], color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=name)
+            for name, (colour, marker) in looks.items()
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=4)
         figure.axes[0].set_ylabel("Spearman correlation\nwith the trained model's map")
     return figure

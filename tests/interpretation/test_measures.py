@@ -13,7 +13,6 @@ from mmcl.interpretation.measures import (
     positive_share,
     rank_auroc,
     rank_correlation,
-    summarise,
     territories,
     territory_hit,
     wall_segments,
@@ -116,16 +115,3 @@ def test_leads_that_face_the_scar_are_told_from_the_others():
     importance = np.zeros((3, 12))
     importance[0, :3], importance[1, 3:] = 1.0, 1.0
     np.testing.assert_array_equal(lead_auroc(importance, facing), [1.0, 0.0, np.nan])
-
-
-def test_means_have_intervals_baselines_and_paired_gains():
-    random = np.random.default_rng(1)
-    own = random.normal(1.0, 0.1, 200)
-    other = own - 0.5
-    other[:50] = np.nan
-    row = summarise(own, other, 0.2, 400, seed=0)
-    assert row["low"] < row["value"] < row["high"] and row["n"] == 200 and row["baseline"] == pytest.approx(0.2)
-    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * 0.1 / 200**0.5, rel=0.25)
-    assert [row[name] for name in ("gain", "gain_low", "gain_high")] == pytest.approx([0.5] * 3)
-    nothing = summarise(np.full(3, np.nan), None, np.nan, 10, seed=0)
-    assert nothing["n"] == 0 and np.isnan([nothing[k] for k in ("value", "low", "gain", "baseline")]).all()

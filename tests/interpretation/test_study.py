@@ -3,17 +3,17 @@
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from mmcl.data.store import Store
 from mmcl.interpretation import study
-from mmcl.interpretation.image_maps import image_maps, image_table
+from mmcl.interpretation.image_maps import PLACE, image_maps, image_scores
 from mmcl.interpretation.models import contrastive_model, untrained_model
 from mmcl.interpretation.sample import draw_sample
 from mmcl.interpretation.sanity import cascade, map_similarity, permuted_labels, sanity_table, shifted_input
+from mmcl.interpretation.scores import score_table
 from mmcl.interpretation.truth import Truth
-from mmcl.interpretation.verdict import findings, sanity_verdicts
+from mmcl.interpretation.verdict import sanity_verdicts
 from mmcl.interpretation.waves import Fiducials
 
 
@@ -50,6 +50,11 @@ def known(sample):
     return dataclasses.replace(sample, labels=labels, truth=truth, fiducials=fiducials, waves=waves, onsets=onsets)
 
 
+def where(maps, sample, setting):
+    scores = image_scores(maps, sample)
+    return score_table(scores, PLACE, setting, "random", scores)
+
+
 def test_maps_of_images_have_one_row_a_place_and_its_baselines(known, setting):
     maps = image_maps(contrastive_model("random", setting), known, setting)
     assert all(one.shape == other.shape and len(one) == 8 for one, other in maps.values())
@@ -58,7 +63,7 @@ def test_maps_of_images_have_one_row_a_place_and_its_baselines(known, setting):
     assert (np.abs(own) <= 1).all() and not np.allclose(own, shuffled)
     # What one's own ECG adds to the mean of the others sums to nothing over all ECGs of one image.
     assert np.abs(less).max() < np.abs(own).max()
-    table = image_table(maps, known, setting, "random")
+    table = where(maps, known, setting)
     heart = table[(table["region"] == "heart") & (table["measure"] == "positive share")]
     assert len(heart) == len(maps) and heart["baseline"].to_numpy() == pytest.approx(np.pi * 16**2 / 78**2, rel=0.02)
     assert (table.loc[table["region"] == "scar", "n"] <= 4).all()
@@ -69,20 +74,23 @@ def test_maps_of_images_have_one_row_a_place_and_its_baselines(known, setting):
 
 def test_without_segmentation_and_truth_their_rows_are_left_out(sample, known, setting):
     maps = image_maps(contrastive_model("random", setting), sample, setting)
-    table = image_table(maps, sample, setting, "random")
+    table = where(maps, sample, setting)
     assert table.empty and {"arm", "map", "measure", "region", "value", "gain_low"} <= set(table.columns)
     only_labels = dataclasses.replace(known, truth=None)
-    assert "territory of the scar" not in set(image_table(maps, only_labels, setting, "random")["measure"])
-    told = " ".join(study.left_out(sample))
+    assert "territory of the scar" not in set(where(maps, only_labels, setting)["measure"])
+    told = " ".join(study.left_out(sample, setting))
     assert "mdm are not defined" in told and "no segmentation" in told and "delineator" in told
-    assert len(study.left_out(known)) == 1
+    assert len(study.left_out(known, setting)) == 1
 
 
 def test_the_study_of_images_has_the_arms_and_a_reference(known, setting, monkeypatch):
-    monkeypatch.setattr(study, "PAIR_ARMS", ("random",))
+    monkeypatch.setattr(study, "pair_arms", lambda setting: ["random"])
     maps, table = study.study_images(known, setting)
     assert list(maps) == ["random", "cmr"] and set(table["epochs"]) == {0}
     assert set(table.loc[table["arm"] == "cmr", "map"]) == {"Grad-CAM of LVM", "Grad-CAM, layer 2 of LVM"}
+    own = table[table["arm"] == "random"].dropna(subset="value")
+    assert (own["over_random"] == 0).all() and (own["random"] == own["value"]).all()
+    assert (table.loc[table["arm"] == "cmr", "over_random_n"] == 0).all()
     assert 0 < np.nanmax(study.heart_share(maps["cmr"]["Grad-CAM of LVM"].own, known)) <= 1
     beat = study.beat_map("random", known, 3, setting)
     assert beat.maps.shape == (12, 4, 4) and (np.abs(beat.maps) <= 1).all() and beat.seconds == pytest.approx(2.4)
@@ -90,7 +98,7 @@ def test_the_study_of_images_has_the_arms_and_a_reference(known, setting, monkey
 
 
 def test_the_study_of_ecgs_measures_each_output(known, setting, monkeypatch):
-    monkeypatch.setattr(study, "ECG_ARMS", ("random",))
+    monkeypatch.setattr(study, "ecg_arms", lambda setting: ["random"])
     maps, table, converged = study.study_ecg(known, setting)
     assert set(maps["random"]) == {"similarity", "CAD", "LVM"} == set(converged["output"])
     assert (converged["median"] < 0.05).all()
@@ -101,8 +109,8 @@ def test_the_study_of_ecgs_measures_each_output(known, setting, monkeypatch):
     assert leads["value"].sum() == pytest.approx(1) and leads["shuffled"].isna().all()
     assert at.loc[("any output", "rollout", "lead AUROC", "facing the scar"), "n"] == 4
     assert np.isfinite(at.loc[("similarity", "localisation", "time correlation", "activation"), "gain"])
-    unknown = study.ecg_table(maps["random"], dataclasses.replace(known, truth=None), setting, "random")
-    assert set(unknown["measure"]) == {"share"}
+    unknown = study.ecg_scores(maps["random"], dataclasses.replace(known, truth=None), setting, "random")
+    assert {measure for _, _, measure, _ in unknown} == {"share"}
 
 
 def test_the_cascade_ends_at_random_weights_and_leaves_the_model_as_it_was(setting):
@@ -143,14 +151,8 @@ def test_a_head_on_permuted_labels_has_another_map(sample, setting, smoke_run):
     assert (np.abs(found["integrated gradients, LVM"]["Spearman"]) < 1).all()
 
 
-def test_verdicts_follow_the_numbers(setting, sample, smoke_run):
+def test_checks_are_passed_by_maps_of_the_model(setting, sample, smoke_run):
     table = sanity_table("random", sample, setting, Store.open(smoke_run.store))
     checks = sanity_verdicts(table).set_index(["side", "map"])
     assert "shifted input" in checks.loc[("ecg", "gradient"), "passed"]
-    assert checks.loc[("ecg", "input x gradient"), "verdict"].endswith("it means nothing.")
-    row = {"arm": "mmcl", "map": "occlusion", "measure": "pixel AUROC", "region": "heart", "n": 9, "baseline": 0.5}
-    row |= {"value": 0.7, "low": 0.6, "high": 0.8, "shuffled": 0.5, "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3}
-    changes = ({}, {"gain_low": -0.1}, {"low": 0.4}, {"gain": np.nan}, {"low": np.nan})
-    said = findings(pd.DataFrame([row | change for change in changes]))
-    expected = (": supported", "baseline alone", "shuffled pairs alone", "no shuffled pair", "could not be measured")
-    assert all(part in sentence for part, sentence in zip(expected, said, strict=True))
+    assert "shifted input" in checks.loc[("ecg", "input x gradient"), "failed"]

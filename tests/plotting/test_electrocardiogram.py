@@ -9,11 +9,13 @@ from mmcl.config import LEADS
 from mmcl.plotting.electrocardiogram import (
     LEFT,
     MARKED,
+    ROW,
     draw_effects,
     draw_electrocardiogram,
     draw_page,
     draw_preprocessing,
     draw_sheet,
+    fitting_pulse,
     page_size,
 )
 
@@ -88,18 +90,32 @@ def test_a_short_window_shows_all_leads_at_the_same_time():
     attribution = np.zeros((12, 6))
     attribution[LEADS.index("V2"), 3] = 1.0  # 1.2 to 1.6 s of 2.4 s
     figure = draw_electrocardiogram(
-        SIGNAL[:, :1200], "simulated", attribution=attribution, simultaneous=True, unit="SD"
+        SIGNAL[:, :1200], "simulated", attribution=attribution, simultaneous=True, unit="SD", note="MMCL."
     )
     (trace,) = lines(figure.axes[0], "lead V2")
     left = LEFT + 25 * 5.0
     assert trace.get_xdata()[0] == pytest.approx(left) and trace.get_xdata().size == 1200
-    assert np.ptp(trace.get_ydata()) == pytest.approx(10 * np.ptp(SIGNAL[LEADS.index("V2"), :1200]))
+    pulse = fitting_pulse(SIGNAL[:, :1200])
+    assert np.ptp(trace.get_ydata()) == pytest.approx(10 / pulse * np.ptp(SIGNAL[LEADS.index("V2"), :1200]))
     (image,) = (image for image in figure.axes[0].get_images() if image.get_array().max() > 0)
     places = np.flatnonzero(image.get_array()[0]) / image.get_array().shape[1]
     start, stop = image.get_extent()[:2]
     found = start + (stop - start) * places
     assert (found.min(), found.max()) == pytest.approx((left + 25 * 1.2, left + 25 * 1.6), abs=0.2)
-    assert "10 mm/SD" in figure.texts[0].get_text() and "All leads at the same time" in figure.texts[0].get_text()
+    told = figure.texts[0].get_text().replace("\n", " ")
+    assert f"10 mm for {pulse} SD: a small square is 0.04 s x {pulse / 10} SD" in told
+    assert "All leads at the same time. MMCL." in told
+
+
+def test_standardised_traces_keep_to_their_rows():
+    signal = 7 * SIGNAL[:, :1200]
+    axes = draw_electrocardiogram(signal, "simulated", simultaneous=True, unit="SD").axes[0]
+    for lead in LEADS:
+        for trace in lines(axes, f"lead {lead}"):
+            middle = np.median(trace.get_ydata())
+            assert np.abs(trace.get_ydata() - middle).max() <= ROW / 2
+    pulse = fitting_pulse(signal)
+    assert fitting_pulse(signal / pulse) == 1 and fitting_pulse(signal / (pulse - 1)) == 2
 
 
 def test_preprocessing_shows_units_of_both_sides():

@@ -58,9 +58,22 @@ def test_the_cascade_starts_from_the_map_itself():
         for step in ("head", "embedding")
     ]
     figure = draw_cascade(pd.DataFrame(rows).assign(value=0.1, low=0.0, high=0.2), SOURCE)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["localisation", "occlusion"]
     labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert labels == ["trained", "head", "embedding"]
     assert [line.get_ydata()[0] for line in figure.axes[1].lines if len(line.get_xdata()) == 3] == [1.0, 1.0]
+
+
+def test_a_cascade_of_many_maps_shows_each_in_a_look_of_its_own():
+    place = {"check": "random weights", "measure": "Spearman", "value": 0.1, "low": 0.0, "high": 0.2}
+    rows = [
+        place | {"side": side, "map": f"map {k}", "step": step}
+        for side in ("ecg", "cmr")
+        for k in range(13)
+        for step in ("head", "embedding")
+    ]
+    handles = draw_cascade(pd.DataFrame(rows), SOURCE).legends[0].legend_handles
+    assert len({(line.get_color(), line.get_marker()) for line in handles}) == 13
 
 
 def test_the_beat_is_a_small_animation_and_a_strip_of_stills(beat, tmp_path):
@@ -70,5 +83,14 @@ def test_the_beat_is_a_small_animation_and_a_strip_of_stills(beat, tmp_path):
     assert path.stat().st_size < 2**20
     again = save_animation(draw_beat(beat, SOURCE), tmp_path / "again", beat.seconds)
     assert path.read_bytes() == again.read_bytes()
-    titles = [axes.get_title("left") or axes.get_title() for axes in draw_stills(beat, SOURCE).axes]
-    assert "0.0 s" in titles and "2.2 s" in titles
+
+
+def test_stills_stand_over_the_times_they_belong_to(beat):
+    figure = draw_stills(beat, SOURCE, "MDM + MMCL; median subject.", count=4)
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles[:4] == ["0.0 s", "0.8 s", "1.4 s", "2.2 s"]
+    (trace,) = (axes for axes in figure.axes if axes.get_ylabel() == "Lead II (SD)")
+    assert [patch.get_x() for patch in trace.patches] == pytest.approx([0.0, 0.8, 1.4, 2.2])
+    np.testing.assert_array_equal(trace.lines[0].get_ydata(), beat.trace)
+    note = next(text.get_text() for text in figure.texts if text.get_gid() == "source").replace("\n", " ")
+    assert "MDM + MMCL; median subject." in note and "end-diastole" in note
