@@ -128,8 +128,8 @@ PROFILES = {
             bootstrap=1000,
         ),
         compute=_COMPUTE,
-        localisation_subjects=120,
-        counterfactual_subjects=32,
+        localisation_subjects=80,
+        counterfactual_subjects=24,
     ),
     "paper": Profile(name="paper", cohort=CohortConfig(train=28030, validation=6007, test=6007, raw_files=False)),
 }
