@@ -97,7 +97,8 @@ SHARE     := $(shell echo $$(( $(CORES) / $(JOBS) > 0 ? $(CORES) / $(JOBS) : 1 )
 export OMP_NUM_THREADS ?= $(SHARE)
 export NUMBA_NUM_THREADS ?= $(CORES)
 
-$(COHORT_RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb $(RUN)/06_interpret_latent_space.ipynb: export OMP_NUM_THREADS = $(CORES)
+$(COHORT_RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
+$(RUN)/06_interpret_latent_space.ipynb: private export OMP_NUM_THREADS = $(CORES)
 $(RUN)/01_preprocess.ipynb: EXTRA = raw=$(RAW) ecg=$(ECG)
 $(RUN)/09_what_was_mended.ipynb: EXTRA = raw=$(RAW)
 # A folder of recordings to show is no file that make could compare, so the notebook that shows one runs again.
