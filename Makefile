@@ -98,7 +98,8 @@ export OMP_NUM_THREADS ?= $(SHARE)
 export NUMBA_NUM_THREADS ?= $(CORES)
 
 $(COHORT_RUN)/00_simulate_cohort.ipynb $(RUN)/01_preprocess.ipynb: export OMP_NUM_THREADS = $(CORES)
-$(RUN)/06_interpret_latent_space.ipynb: private export OMP_NUM_THREADS = $(CORES)
+# Not what it needs, which is trained with the share of a job.
+$(RUN)/06_interpret_latent_space.ipynb: private THREADS = $(CORES)
 $(RUN)/01_preprocess.ipynb: EXTRA = raw=$(RAW) ecg=$(ECG)
 $(RUN)/09_what_was_mended.ipynb: EXTRA = raw=$(RAW)
 # A folder of recordings to show is no file that make could compare, so the notebook that shows one runs again.
@@ -112,7 +113,7 @@ endif
 
 $(COHORT_RUN)/00_simulate_cohort.ipynb: notebooks/00_simulate_cohort.py $$(MODULES_00_simulate_cohort) requirements.lock | $(READY)
 	@echo "running 00_simulate_cohort"
-	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) real=$(REAL)
+	@$(if $(THREADS),OMP_NUM_THREADS=$(THREADS) )$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) real=$(REAL)
 
 $(RUN)/%.ipynb: notebooks/%.py $$(MODULES_$$*) requirements.lock | $(READY)
 	@echo "running $*"
