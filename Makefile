@@ -113,11 +113,11 @@ endif
 
 $(COHORT_RUN)/00_simulate_cohort.ipynb: notebooks/00_simulate_cohort.py $$(MODULES_00_simulate_cohort) requirements.lock | $(READY)
 	@echo "running 00_simulate_cohort"
-	@$(if $(THREADS),OMP_NUM_THREADS=$(THREADS) )$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) real=$(REAL)
+	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) real=$(REAL)
 
 $(RUN)/%.ipynb: notebooks/%.py $$(MODULES_$$*) requirements.lock | $(READY)
 	@echo "running $*"
-	@$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) preset=$(PRESET) $(EXTRA)
+	@$(if $(THREADS),OMP_NUM_THREADS=$(THREADS) )$(PYTHON) -m mmcl.notebook $< $@ profile=$(PROFILE) cohort=$(COHORT) seed=$(SEED) device=$(DEVICE) preset=$(PRESET) $(EXTRA)
 
 $(RUN)/%.html: $(RUN)/%.ipynb
 	@$(PYTHON) -m jupyter nbconvert --log-level WARN --to html --output-dir $(@D) --output $*.partial $<
