@@ -92,7 +92,7 @@ def markdown(found: Mapping) -> str:
         "What this says of each claim, whichever way it fell. A claim holds, or does not, for a target where the 95 % "
         "interval of the paired difference leaves out 0 and p is below 0.05 after Holm's correction; else it is open. "
         "What this run did not train is missing. "
-        f"Targets are {', '.join(_short(target) for target in dict.fromkeys(sum(cells['targets'], [])))}.",
+        f"Targets are {', '.join(dict.fromkeys(_short(row['target']) for row in found['scores']))}.",
         _verdict_table(cells, few),
         _retrieval_words(found["retrieval"]),
     ]
