@@ -12,7 +12,7 @@ from mmcl.profiles import profile
 from mmcl.training.finetuning import fit
 from mmcl.training.supervised import Supervised
 from mmcl.training.tasks import open_task
-from tests.benchmarks.roofline import finetuning_cost
+from tests.benchmarks.bench_training import finetuning_cost
 from tests.benchmarks.stores import random_store
 from tests.benchmarks.timing import Comparison, in_turn
 

@@ -45,10 +45,10 @@ def modules(arm, store, device, batch):
 
 
 def finetuning_cost(module: Supervised, batch: int) -> Cost:
-    data = stored_batch(PAPER, batch)["ecg"]
+    data = stored_batch(module.profile, batch)["ecg"]
 
     def loss(size: int) -> torch.Tensor:
-        ecg = first_crop(data[:size], PAPER.ecg.window)
+        ecg = first_crop(data[:size], module.profile.ecg.window)
         return module.loss(module(ecg), torch.ones(size, module.head.out_features))
 
     return step_cost(loss, module, data[0].nbytes, batch)
