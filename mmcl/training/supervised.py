@@ -17,6 +17,7 @@ from mmcl.data.store import Store
 from mmcl.evaluation.metrics import auroc, pearson_r
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.ecg_encoder import EcgEncoder
+from mmcl.precision import at_least_single
 from mmcl.training.batches import generator
 from mmcl.training.pretraining import CMR_ARMS
 from mmcl.training.schedule import layer_scale, parameter_groups, scheduled
@@ -66,7 +67,7 @@ class Supervised(Trained):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Model input of the arm's modality -> (batch, targets): logits, or phenotypes in training deviations."""
-        return self.head(self.encoder(x))
+        return at_least_single(self.head(self.encoder(x)))
 
     def loss(self, output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Mean over known labels, or over all without `mask_missing`; `label` (batch, targets) in its own units, NaN

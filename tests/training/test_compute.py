@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -10,6 +11,7 @@ from mmcl.config import ComputeConfig, preset
 from mmcl.data.augmentation import augment_cmr
 from mmcl.profiles import PROFILES, profile
 from mmcl.training.compute import compile_model, lightning_precision
+from mmcl.training.finetuning import finetune_seeds
 from mmcl.training.objectives import OBJECTIVES
 from mmcl.training.pretraining import history, pretrain
 
@@ -111,6 +113,17 @@ def test_precision_by_name(monkeypatch):
         assert lightning_precision(ComputeConfig(), CPU) == expected
     with pytest.raises(ValueError, match="unknown precision 'half'; expected one of single, mixed"):
         lightning_precision(ComputeConfig(precision="half"), CPU)
+
+
+@pytest.mark.parametrize("task", ["risk", "phenotypes"])
+@pytest.mark.parametrize("arm, side_by_side", [("scratch", 1), ("scratch", 2), ("cmr", 1)])
+def test_fine_tuning_in_mixed_precision(own_setting, arm, task, side_by_side):
+    downstream = dataclasses.replace(PROFILE.downstream, side_by_side=side_by_side)
+    mixed = ComputeConfig(precision="mixed", compiled=False)
+    profile = dataclasses.replace(PROFILE, compute=mixed, downstream=downstream)
+    setting = dataclasses.replace(own_setting, profile=profile)
+    for outcome in finetune_seeds(arm, task, None, (0, 1), setting).values():
+        assert np.isfinite(outcome.load("test").score).all()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
