@@ -87,19 +87,19 @@ class Contrastive(Pretraining):
         self, ecg: torch.Tensor, cmr: torch.Tensor, closeness: torch.Tensor | None, random: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of such views, and what is logged beside it."""
-        recipe = self.recipe
+        recipe, scores = self.recipe, {}
         if closeness is not None:
             known = closeness.isfinite().flatten(1).all(dim=1)
             z_ecg, z_cmr, *phases = self.model.project_phases(ecg, cmr, closeness.nan_to_num(1.0))
-            local = recipe.local_weight * phase_loss(*phases, known, self.temperature)
+            weight, scores["local"] = recipe.local_weight, phase_loss(*phases, known, self.temperature)
         elif recipe.cell_weight > 0:
             z_ecg, z_cmr, cells = self.model.project_cells(ecg, cmr)
-            local = recipe.cell_weight * cell_loss(cells, z_ecg, self.temperature, recipe.lambda_0)
+            weight, scores["local"] = recipe.cell_weight, cell_loss(cells, z_ecg, self.temperature, recipe.lambda_0)
         else:
-            (z_ecg, z_cmr), local = self.model(ecg, cmr), None
-        loss, scores = self.contrast(z_cmr, z_ecg), {}
-        if local is not None:
-            loss, scores = loss + local, {"local": local}
+            z_ecg, z_cmr = self.model(ecg, cmr)
+        loss = self.contrast(z_cmr, z_ecg)
+        if scores:
+            loss = loss + weight * scores["local"]
         with torch.no_grad():
             nearest = logits(z_ecg, z_cmr, self.temperature).argmax(dim=1)
             scores["top1"] = (nearest == labels(len(ecg), nearest.device)).float().mean()
