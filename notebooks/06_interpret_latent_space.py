@@ -10,7 +10,7 @@
 # - **Reads** `store/`, `checkpoints/`; of the simulated cohort `raw/truth.*`.
 # - **Writes** `results/06_interpret_latent_space.json`; the figures named in the cells below, and
 #   `figures/localisation_beat.gif`.
-# - **Expected time** smoke 70 s, demo 3 min (2 cores); paper not measured.
+# - **Expected time** smoke 50 s, demo 3 min (2 cores); paper not measured.
 
 # %%
 import numpy as np
