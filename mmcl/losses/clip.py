@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.losses.gather import check_temperature, gather
 from mmcl.precision import at_least_single, without_autocast
 
 
@@ -36,8 +36,7 @@ def clip_loss(
     """
     if cmr.shape != ecg.shape or cmr.ndim != 2:
         raise ValueError(f"projections {tuple(cmr.shape)} and {tuple(ecg.shape)}: expected two equal (batch, width)")
-    if not torch.is_tensor(temperature) and not LEAST_TEMPERATURE <= temperature < float("inf"):
-        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
+    check_temperature(temperature)
     if not 0.0 <= lambda_0 <= 1.0:
         raise ValueError(f"lambda_0 {lambda_0}: expected 0 to 1")
     similarity = logits(gather(cmr), gather(ecg), temperature)

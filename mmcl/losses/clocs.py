@@ -10,7 +10,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.losses.gather import check_temperature, gather
 from mmcl.precision import at_least_single, without_autocast
 
 
@@ -25,8 +25,7 @@ def clocs_loss(views: torch.Tensor, patients: torch.Tensor | None = None, temper
     """
     if views.ndim != 3 or len(views) < 2:
         raise ValueError(f"views of shape {tuple(views.shape)}: expected (at least 2 views, batch, width)")
-    if not LEAST_TEMPERATURE <= temperature < float("inf"):
-        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
+    check_temperature(temperature)
     if patients is not None and patients.shape != views.shape[1:2]:
         raise ValueError(f"patients of shape {tuple(patients.shape)}: expected ({views.shape[1]},)")
     whole = F.normalize(at_least_single(gather(views.transpose(0, 1)).transpose(0, 1)), dim=2)

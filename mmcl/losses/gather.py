@@ -34,6 +34,12 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
 
 
+def check_temperature(temperature: float | torch.Tensor) -> None:
+    """ValueError for a number that is not finite and positive; a tensor is not looked at, for that waits for a GPU."""
+    if not torch.is_tensor(temperature) and not LEAST_TEMPERATURE <= temperature < float("inf"):
+        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
+
+
 def gather(x: torch.Tensor) -> torch.Tensor:
     """(batch, ...) of every process -> (processes * batch, ...), with gradient; `x` itself for one process.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE
+from mmcl.losses.gather import check_temperature
 from mmcl.precision import at_least_single, without_autocast
 
 
@@ -26,8 +26,7 @@ def phase_loss(
     if ecg.shape != cmr.shape or ecg.ndim != 3 or known.shape != ecg.shape[:1]:
         shapes = ", ".join(str(tuple(x.shape)) for x in (ecg, cmr, known))
         raise ValueError(f"shapes {shapes}: expected two equal (batch, phases, width), and (batch,)")
-    if not torch.is_tensor(temperature) and not LEAST_TEMPERATURE <= temperature < float("inf"):
-        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
+    check_temperature(temperature)
     ecg, cmr = (F.normalize(at_least_single(x), dim=2) for x in (ecg, cmr))
     similarity = ecg @ cmr.transpose(1, 2) / temperature
     own = -(similarity.log_softmax(dim=1) + similarity.log_softmax(dim=2)).diagonal(dim1=1, dim2=2).mean(dim=1) / 2

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from mmcl.losses.clip import logits
-from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.losses.gather import check_temperature, gather
 from mmcl.precision import without_autocast
 
 
@@ -27,8 +27,7 @@ def sigmoid_loss(
     """
     if cmr.shape != ecg.shape or cmr.ndim != 2:
         raise ValueError(f"projections {tuple(cmr.shape)} and {tuple(ecg.shape)}: expected two equal (batch, width)")
-    if not torch.is_tensor(temperature) and not LEAST_TEMPERATURE <= temperature < float("inf"):
-        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
+    check_temperature(temperature)
     similarity = logits(gather(cmr), gather(ecg), temperature) + bias
     sign = 2 * torch.eye(len(similarity), device=similarity.device, dtype=similarity.dtype) - 1
     return -F.logsigmoid(sign * similarity).sum(dim=1).mean()

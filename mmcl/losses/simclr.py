@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mmcl.losses.gather import LEAST_TEMPERATURE, gather
+from mmcl.losses.gather import check_temperature, gather
 from mmcl.precision import at_least_single, without_autocast
 
 
@@ -34,7 +34,6 @@ def nt_xent_loss(one: torch.Tensor, other: torch.Tensor, temperature: float = 0.
     """
     if one.shape != other.shape or one.ndim != 2:
         raise ValueError(f"views {tuple(one.shape)} and {tuple(other.shape)}: expected two equal (batch, width)")
-    if not LEAST_TEMPERATURE <= temperature < float("inf"):
-        raise ValueError(f"temperature {temperature}: expected a finite number of at least {LEAST_TEMPERATURE:g}")
+    check_temperature(temperature)
     similarity = view_logits(gather(one), gather(other), temperature)
     return F.cross_entropy(similarity, partners(len(similarity) // 2, similarity.device))
