@@ -72,11 +72,6 @@ def cosine_map(local: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return torch.einsum("b...w,bw->b...", F.normalize(local, dim=-1), F.normalize(target, dim=-1))
 
 
-def cmr_regions(projections: Projections) -> torch.Tensor:
-    """ECG -> CMR: cosine of each CMR cell with the ECG, (batch, rows, columns)."""
-    return cosine_map(projections.cmr_local, projections.ecg)
-
-
 def ecg_segments(projections: Projections) -> torch.Tensor:
     """CMR -> ECG: cosine of each lead and time with the CMR, (batch, leads, times)."""
     return cosine_map(projections.ecg_local, projections.cmr)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mmcl.config import CmrEncoderConfig, EcgConfig, EncoderConfig
-from mmcl.interpretation.localisation import Projections, cmr_regions, cosine_map, ecg_segments, pairwise, project
+from mmcl.interpretation.localisation import Projections, cosine_map, ecg_segments, pairwise, project
 from mmcl.models.cmr_encoder import CmrEncoder
 from mmcl.models.contrastive import ContrastiveModel
 from mmcl.models.ecg_encoder import EcgEncoder
@@ -31,7 +31,7 @@ def test_shapes_and_ranges(model):
     assert found.cmr_local.shape == (2, 4, 4, 6)
     for z in found:
         torch.testing.assert_close(z.norm(dim=-1), torch.ones(z.shape[:-1]))
-    assert cmr_regions(found).shape == (2, 4, 4)
+    assert cosine_map(found.cmr_local, found.ecg).shape == (2, 4, 4)
     assert ecg_segments(found).shape == (2, 12, 8)
     assert pairwise(found).shape == (2, 8, 4, 4)
 
